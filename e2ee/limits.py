@@ -1,0 +1,94 @@
+"""Every bound that hostile input meets, with its unit and its reason.
+
+Rule: a bound is a constant here, checked where input crosses a boundary; none can be switched off.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+__all__ = [
+    "MAX_ATTRIBUTES",
+    "MAX_CERTIFICATE_BYTES",
+    "MAX_CERTIFICATE_PACKETS",
+    "MAX_CERTIFICATE_USER_IDS",
+    "MAX_CLOCK_SKEW",
+    "MAX_DECLARATIONS",
+    "MAX_DEPTH",
+    "MAX_ELEMENTS",
+    "MAX_ENCRYPTION_KEYS",
+    "MAX_ENVELOPE_AGE",
+    "MAX_EXPANSION",
+    "MAX_KEY_RING_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_NAME_BYTES",
+    "MAX_NODES_PER_SERVICE",
+    "MAX_NODE_CHARS",
+    "MAX_OX_AGE",
+    "MAX_PKESK",
+    "MAX_PLAINTEXT_BYTES",
+    "MAX_PUBLIC_KEYS",
+    "MAX_RELATIVE_NAMESPACES",
+    "MAX_RSA_BITS",
+    "MAX_RSA_EXPONENT_BITS",
+    "MAX_SECRETS_PER_MESSAGE",
+    "MAX_SECRETS_PER_NODE",
+    "MAX_SECRET_BYTES",
+    "MAX_SECRET_ID_CHARS",
+    "MAX_SIGNATURES",
+    "MAX_SKESK",
+    "MAX_TEXT_BYTES",
+    "MAX_TYPE_CHARS",
+    "MAX_XML_BYTES",
+    "MIN_EXPANSION_BYTES",
+    "MIN_RSA_BITS",
+    "MIN_SECRET_CHARS",
+    "MIN_UNSTRETCHED_SECRET_CHARS",
+]
+
+# XML (RFC 6120 stanzas; the decrypted document is bounded the same way)
+MAX_XML_BYTES: Final = 4 * 1024 * 1024  # bytes before parsing; servers stop far below
+MAX_DEPTH: Final = 64  # nested elements; also bounds every recursion over a tree
+MAX_ELEMENTS: Final = 10_000  # elements in one document
+MAX_ATTRIBUTES: Final = 64  # attributes on one element
+MAX_DECLARATIONS: Final = 64  # namespace declarations on one element
+MAX_TEXT_BYTES: Final = 1024 * 1024  # UTF-8 bytes of one run of text or one attribute value
+MAX_NAME_BYTES: Final = 1024  # UTF-8 bytes of one element, attribute, prefix or namespace name
+MAX_RELATIVE_NAMESPACES: Final = 64  # declarations without a scheme, in one document; see xmlparse
+
+# OpenPGP
+MAX_PLAINTEXT_BYTES: Final = 10 * 1024 * 1024  # bytes out of one message; a stanza never holds more
+MAX_MESSAGE_BYTES: Final = 11 * 1024 * 1024  # bytes of one message: its plaintext and all around it
+MAX_EXPANSION: Final = 100  # plaintext bytes per compressed byte; real XML stays below 40
+MIN_EXPANSION_BYTES: Final = (
+    64 * 1024
+)  # plaintext bytes allowed whatever the ratio: dull, short XML
+MAX_PKESK: Final = 32  # recipients of one message; each hidden one costs a private operation
+MAX_SKESK: Final = 4  # passphrases of one message; each costs an S2K. Items and backups: exactly 1
+MAX_SIGNATURES: Final = 16  # signatures in one message
+MAX_CERTIFICATE_BYTES: Final = 256 * 1024  # bytes of one public key; flooded ones cost seconds
+MAX_CERTIFICATE_PACKETS: Final = 256  # packets in one certificate
+MAX_CERTIFICATE_USER_IDS: Final = 16  # user ids in one certificate; each is verified per use
+MAX_ENCRYPTION_KEYS: Final = 4  # subkeys of one certificate that are encrypted to, the newest
+MAX_KEY_RING_BYTES: Final = 1024 * 1024  # bytes of all public keys of one JID; read per message
+MIN_RSA_BITS: Final = 2048  # bits of a modulus; shorter ones are within reach
+MAX_RSA_BITS: Final = 8192  # bits of a modulus; 16384 cost gpg 17 s a signature
+MAX_RSA_EXPONENT_BITS: Final = 32  # bits of a public exponent; everyone's is 65537 or less
+MAX_PUBLIC_KEYS: Final = 32  # keys that one JID may announce
+
+# XEP-0420
+MAX_ENVELOPE_AGE: Final = timedelta(minutes=30)  # from <time/> to arrival: a queue, a tunnel
+
+# XEP-0373 and XEP-0473
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)  # how far in the future a stamp may lie
+MAX_OX_AGE: Final = timedelta(days=1)  # between <time/> and the arrival's own stamp
+MIN_SECRET_CHARS: Final = 32  # XEP-0473 §9 recommends 32; shorter ones never encrypt
+MIN_UNSTRETCHED_SECRET_CHARS: Final = 43  # base64url characters of 256 bits; no S2K work is needed
+MAX_SECRET_BYTES: Final = 1024  # bytes of one received secret
+MAX_SECRET_ID_CHARS: Final = 256  # characters of a secret's id; ours have 22
+MAX_NODE_CHARS: Final = 4096  # characters of a node's name; a XEP-0470 node names another one
+MAX_TYPE_CHARS: Final = 1024  # characters of a <shared-secret/>'s type
+MAX_NODES_PER_SERVICE: Final = 256  # nodes of one service that its owner may share unasked
+MAX_SECRETS_PER_MESSAGE: Final = 64  # <shared-secret/> in one payload
+MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones included

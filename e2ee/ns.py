@@ -1,0 +1,60 @@
+"""Every XML namespace this project speaks, each once, with the version of its specification.
+
+Rule: constants only, never a registry; a new one is added here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ADDRESS",
+    "ATOM",
+    "CARBONS",
+    "CLIENT",
+    "DATA_FORMS",
+    "DELAY",
+    "EME",
+    "FORWARD",
+    "HINTS",
+    "MAM",
+    "OX",
+    "OX_PUBSUB",
+    "PUBSUB",
+    "PUBSUB_ERRORS",
+    "PUBSUB_EVENT",
+    "PUBSUB_NODE_CONFIG",
+    "PUBSUB_OWNER",
+    "PUBSUB_PUBLISH_OPTIONS",
+    "RSM",
+    "SCE",
+    "SID",
+    "STANZAS",
+    "XML",
+    "XMLNS",
+]
+
+XML: Final = "http://www.w3.org/XML/1998/namespace"  # Namespaces in XML 1.0
+XMLNS: Final = "http://www.w3.org/2000/xmlns/"  # Namespaces in XML 1.0
+CLIENT: Final = "jabber:client"  # RFC 6120
+ATOM: Final = "http://www.w3.org/2005/Atom"  # RFC 4287
+DATA_FORMS: Final = "jabber:x:data"  # XEP-0004 2.13.2
+STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"  # RFC 6120 §8.3.3
+ADDRESS: Final = "http://jabber.org/protocol/address"  # XEP-0033 1.2.1
+RSM: Final = "http://jabber.org/protocol/rsm"  # XEP-0059 1.0.1
+PUBSUB: Final = "http://jabber.org/protocol/pubsub"  # XEP-0060 1.30.0
+PUBSUB_ERRORS: Final = "http://jabber.org/protocol/pubsub#errors"  # XEP-0060 1.30.0
+PUBSUB_EVENT: Final = "http://jabber.org/protocol/pubsub#event"  # XEP-0060 1.30.0
+PUBSUB_OWNER: Final = "http://jabber.org/protocol/pubsub#owner"  # XEP-0060 1.30.0
+PUBSUB_NODE_CONFIG: Final = "http://jabber.org/protocol/pubsub#node_config"  # XEP-0060 1.30.0
+PUBSUB_PUBLISH_OPTIONS: Final = "http://jabber.org/protocol/pubsub#publish-options"  # XEP-0060
+DELAY: Final = "urn:xmpp:delay"  # XEP-0203 2.0
+CARBONS: Final = "urn:xmpp:carbons:2"  # XEP-0280 1.0.1
+FORWARD: Final = "urn:xmpp:forward:0"  # XEP-0297 1.0
+MAM: Final = "urn:xmpp:mam:2"  # XEP-0313 1.1.3
+HINTS: Final = "urn:xmpp:hints"  # XEP-0334 1.0.0
+SID: Final = "urn:xmpp:sid:0"  # XEP-0359 0.7.0
+OX: Final = "urn:xmpp:openpgp:0"  # XEP-0373 0.7.0
+EME: Final = "urn:xmpp:eme:0"  # XEP-0380 0.4.0
+SCE: Final = "urn:xmpp:sce:1"  # XEP-0420 0.5.0
+OX_PUBSUB: Final = "urn:xmpp:openpgp:pubsub:0"  # XEP-0473 0.1.1

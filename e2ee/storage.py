@@ -1,0 +1,94 @@
+"""The Store port: exclusive, snapshot-reading, all-or-nothing transactions over keys and bytes.
+
+Rule: protocols and values only; every implementation lives in ``e2ee/stores`` and passes the same
+contract suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Change", "Remove", "Key", "Put", "Store", "Transaction"]
+
+Key = tuple[str, ...]
+"""A row's name: one to eight strings, never joined. Sorted by code points, part by part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write ``value`` at ``key``, whether or not something was there."""
+
+    key: Key
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"<Put {self.key[0]!r}…, {len(self.value)} bytes>"  # a value may hold secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove what is at ``key``, if anything is."""
+
+    key: Key
+
+
+Change = Put | Remove
+
+
+class Transaction(Protocol):
+    """One operation on the store: reads of one snapshot, then at most one commit."""
+
+    async def get(self, key: Key) -> bytes | None:
+        """Return the value at ``key``, or ``None``.
+
+        Raises:
+            StoreFailed: ``store-corrupt`` when the row was altered.
+        """
+        ...
+
+    async def scan(
+        self, prefix: Key, after: Key | None = None, limit: int = 1000
+    ) -> Sequence[tuple[Key, bytes]]:
+        """Return up to ``limit`` rows whose key begins with ``prefix``, in key order.
+
+        Args:
+            prefix: whole leading parts of the key; ``()`` for every row.
+            after: return only rows beyond this key; the last key of the page before.
+            limit: rows at most, at least 1.
+
+        Raises:
+            StoreFailed: ``store-corrupt`` when a row was altered.
+        """
+        ...
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        """Make all ``changes`` durable, or none; afterwards the transaction is over.
+
+        Raises:
+            ApiMisuse: the transaction has committed before, or has ended; a change lies outside of
+                the block's scope, where another writer may be at work; two changes have one key,
+                so that one of them would be lost.
+            StoreFailed: nothing was kept.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Where state lives."""
+
+    def exclusive(self, scope: Key) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction as the only writer of ``scope``, across tasks and processes.
+
+        Leaving the block without a commit keeps nothing. Blocks of one task do not nest.
+
+        Args:
+            scope: how the keys of all changes begin; ``()`` for the whole store.
+
+        Raises:
+            ApiMisuse: this task is already inside a block of this store.
+            StoreFailed: ``store-locked`` after a bounded wait.
+        """
+        ...

@@ -1,0 +1,135 @@
+"""Turns: the rules of exclusive blocks that every store shares.
+
+Rule: who may enter, and what may be asked inside; where rows lie is the store's own business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.storage import Change, Key, Put
+
+__all__ = ["Turn", "Turns", "deadline", "locked"]
+
+_LOCK_WAIT: Final = 30.0  # seconds; a block waits for others, of which the longest take a few
+_MAX_KEY_PARTS: Final = 8
+
+
+def deadline() -> float:
+    """Return the event loop's time until which a wait that begins now may last."""
+    return asyncio.get_running_loop().time() + _LOCK_WAIT
+
+
+def locked() -> StoreFailed:
+    """Return the error of a wait that was too long."""
+    return StoreFailed(ErrorCode.STORE_LOCKED, "others did not let go of the store in time")
+
+
+class Turn:
+    """One stay inside a block: what may still be asked, and of which keys.
+
+    Attributes:
+        deadline: the event loop's time until which the block may wait to begin.
+    """
+
+    def __init__(self, scope: Key, deadline: float) -> None:
+        self.deadline = deadline
+        self._scope = scope
+        self._over = False
+
+    def check_get(self, key: Key) -> None:
+        """Refuse to read after the end, or what is no key.
+
+        Raises:
+            ApiMisuse: as said.
+        """
+        self._check_open()
+        _check_key(key)
+
+    def check_scan(self, prefix: Key, after: Key | None, limit: int) -> None:
+        """Refuse to read after the end, what are no keys, and empty pages.
+
+        Raises:
+            ApiMisuse: as said.
+        """
+        self._check_open()
+        _check_key(prefix, at_least=0)
+        if after is not None:
+            _check_key(after)
+        if limit < 1:
+            raise ApiMisuse("a page has at least one row")
+
+    def finish(self, changes: Sequence[Change]) -> None:
+        """End the turn with ``changes``, which must lie within its scope, one for a key.
+
+        Raises:
+            ApiMisuse: as ``storage.Transaction.commit`` says. The turn has ended nonetheless.
+        """
+        self._check_open()
+        self.end()
+        for change in changes:
+            _check_key(change.key)
+            if change.key[: len(self._scope)] != self._scope:
+                raise ApiMisuse("a change lies outside of the block's scope")
+            if isinstance(change, Put) and not isinstance(change.value, bytes):
+                raise ApiMisuse("a value is bytes")
+        if len({change.key for change in changes}) != len(changes):
+            raise ApiMisuse("two changes of one key in a commit")
+
+    def end(self) -> None:
+        """End the turn; nothing can be asked any more."""
+        self._over = True
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise ApiMisuse("the transaction is over")
+
+
+class Turns:
+    """Lets one task at a time into a store, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._inside: asyncio.Task[Any] | None = None
+
+    @asynccontextmanager
+    async def take(self, scope: Key) -> AsyncIterator[Turn]:
+        """Wait for the turn of this task, and hold it for the length of the block.
+
+        Args:
+            scope: where changes may lie; ``()`` for the whole store.
+
+        Raises:
+            ApiMisuse: the task is inside already.
+            StoreFailed: ``store-locked`` after a bounded wait.
+        """
+        _check_key(scope, at_least=0)
+        task = asyncio.current_task()
+        if self._inside is task:
+            raise ApiMisuse("blocks of one task do not nest")
+        turn = Turn(scope, deadline())
+        try:
+            async with asyncio.timeout_at(turn.deadline):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise locked() from None
+        self._inside = task
+        try:
+            yield turn
+        finally:
+            turn.end()
+            self._inside = None
+            self._lock.release()
+
+
+def _check_key(key: Key, *, at_least: int = 1) -> None:
+    if (
+        not isinstance(key, tuple)
+        or not at_least <= len(key) <= _MAX_KEY_PARTS
+        or not all(isinstance(part, str) for part in key)
+    ):
+        raise ApiMisuse(f"a key is a tuple of {at_least} to {_MAX_KEY_PARTS} strings")

@@ -1,0 +1,325 @@
+"""What the SQLite store does beyond the contract: damage, full disks, locks, and what it erases."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.storage import Change, Key, Put, Remove, Transaction
+from e2ee.stores import turns
+from e2ee.stores.rows import checksum, key_bytes
+from e2ee.stores.sqlite import SqliteStore
+from tests.support.cancellation import cancel_at
+
+ME = ("juliet@capulet.lit",)
+NOBODY = 65534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    async with await SqliteStore.open(path) as opened:
+        yield opened
+
+
+async def put(store: SqliteStore, **values: bytes) -> None:
+    async with store.exclusive(ME) as transaction:
+        await transaction.commit([Put((*ME, name), value) for name, value in values.items()])
+
+
+async def read(store: SqliteStore) -> dict[str, bytes]:
+    async with store.exclusive(ME) as transaction:
+        return {key[-1]: value for key, value in await transaction.scan(ME)}
+
+
+async def refusal(store: SqliteStore, **values: bytes) -> ErrorCode:
+    with pytest.raises(StoreFailed) as failure:
+        await put(store, **values)
+    return failure.value.code
+
+
+@contextmanager
+def held(path: Path) -> Iterator[sqlite3.Connection]:
+    """Lock the database as another process would."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextmanager
+def unprivileged(directory: str) -> Iterator[None]:
+    """Be somebody whom permissions bind; root is not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(directory, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def test_a_closed_store_refuses_and_closes_once(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    async with store.exclusive(ME):
+        with pytest.raises(ApiMisuse):
+            await store.close()
+    await store.close()
+    await store.close()
+    with pytest.raises(ApiMisuse):
+        await put(store, a=b"1")
+
+
+async def test_closing_waits_for_the_block_before(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    async with store.exclusive(ME) as transaction:
+        closing_task = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        await transaction.commit([Put((*ME, "a"), b"1")])
+    await closing_task
+    async with await SqliteStore.open(path) as again:
+        assert await read(again) == {"a": b"1"}
+
+
+# -- R-04: damage to single rows, by somebody who knows SQL but not our checksum
+
+SWAP = (
+    "UPDATE entry SET value = (SELECT value FROM entry WHERE key = :theirs), "
+    "checksum = (SELECT checksum FROM entry WHERE key = :theirs) WHERE key = :ours"
+)
+DAMAGES = {
+    "a row in another's place": SWAP,
+    "another value": "UPDATE entry SET value = x'32' WHERE key = :ours",
+    "another checksum": "UPDATE entry SET checksum = zeroblob(16) WHERE key = :ours",
+    "a value as text": "UPDATE entry SET value = CAST(value AS TEXT) WHERE key = :ours",
+    "a value as a number": "UPDATE entry SET value = 1 WHERE key = :ours",
+    "a key before": "UPDATE entry SET key = :before WHERE key = :ours",
+    "a key after": "UPDATE entry SET key = :after WHERE key = :ours",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_r_04_a_row_that_was_altered_is_corrupt(path: Path, damage: str) -> None:
+    ours, theirs = (*ME, "b", "1"), (*ME, "d", "1")
+    before, after = (*ME, "a", "9"), (*ME, "c")
+    keys = {"ours": ours, "theirs": theirs, "before": before, "after": after}
+    async with await SqliteStore.open(path) as store, store.exclusive(ME) as transaction:
+        await transaction.commit([Put(ours, b"\xff"), Put(theirs, b"2"), Put((*ME, "a"), b"3")])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(damage, {name: key_bytes(key) for name, key in keys.items()})
+    async with await SqliteStore.open(path) as store:
+        for read_it in (read_one, read_page):
+            with pytest.raises(StoreFailed) as failure:
+                async with store.exclusive(ME) as transaction:
+                    await read_it(transaction, ours)
+            assert failure.value.code is ErrorCode.STORE_CORRUPT
+        async with store.exclusive(ME) as transaction:
+            assert await transaction.get(theirs) == b"2"  # the others are as good as before
+
+
+async def read_one(transaction: Transaction, key: Key) -> None:
+    await transaction.get(key)
+
+
+async def read_page(transaction: Transaction, key: Key) -> None:
+    await transaction.scan(key[:-1])
+
+
+def test_r_04_a_checksum_belongs_to_one_key_and_one_value() -> None:
+    assert len({checksum(b"a", b"bc"), checksum(b"ab", b"c"), checksum(b"abc", b"")}) == 3
+    assert checksum(b"a", b"b") == bytes.fromhex(
+        "1e315901b782ecb01d4f2eb3c6369b5f"
+    )  # as it lies in files
+
+
+# -- R-03: full disks, failing disks, disks that only read
+
+
+async def test_r_03_a_full_disk_keeps_what_was_and_works_again(store: SqliteStore) -> None:
+    await put(store, a=b"old")
+    store._database.run("PRAGMA max_page_count = 5")
+    assert await refusal(store, a=b"new", b=bytes(100_000)) is ErrorCode.STORE_FULL
+    assert await read(store) == {"a": b"old"}
+    await put(store, a=b"small")
+    store._database.run("PRAGMA max_page_count = 1000")
+    await put(store, a=b"new", b=bytes(100_000))
+    assert await read(store) == {"a": b"new", "b": bytes(100_000)}
+
+
+@pytest.mark.parametrize("limit", [0, 4096, 20_000, 60_000])
+async def test_r_03_a_failing_write_keeps_what_was_and_works_again(
+    store: SqliteStore, path: Path, limit: int
+) -> None:
+    await put(store, a=b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        assert await refusal(store, a=b"new", b=bytes(100_000)) is ErrorCode.STORE_FAILED
+        assert await read(store) == {"a": b"old"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert await read(store) == {"a": b"old"}
+    await put(store, a=b"new")
+    async with await SqliteStore.open(path) as again:
+        assert await read(again) == {"a": b"new"}
+
+
+async def test_r_03_what_becomes_read_only_keeps_what_was_and_works_again(
+    store: SqliteStore,
+) -> None:
+    await put(store, a=b"old")
+    store._database.run("PRAGMA query_only = ON")
+    assert await refusal(store, a=b"new") is ErrorCode.STORE_FORBIDDEN
+    store._database.run("PRAGMA query_only = OFF")
+    assert await read(store) == {"a": b"old"}
+    await put(store, a=b"new")
+
+
+async def test_r_03_a_directory_that_is_read_only_is_refused_and_kept() -> None:
+    with TemporaryDirectory() as directory, unprivileged(directory):
+        path = Path(directory, "store.db")
+        async with await SqliteStore.open(path) as store:
+            await put(store, a=b"1")
+        path.parent.chmod(0o500)
+        for attempt in (path, path.with_name("new.db")):
+            with pytest.raises(StoreFailed) as failure:
+                async with await SqliteStore.open(attempt) as store:
+                    await put(store, a=b"2")
+            assert failure.value.code is ErrorCode.STORE_FORBIDDEN
+        path.parent.chmod(0o700)
+        assert [found.name for found in path.parent.iterdir()] == ["store.db"]
+        async with await SqliteStore.open(path) as store:
+            assert await read(store) == {"a": b"1"}
+
+
+# -- R-06 and R-11: another process has the database
+
+
+async def test_r_06_a_wait_for_another_process_is_bounded_and_blocks_nothing(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0)
+            ticks += 1
+
+    await put(store, a=b"1")
+    monkeypatch.setattr(turns, "_LOCK_WAIT", 0.02)
+    ticking = asyncio.create_task(tick())
+    with held(path):
+        assert await refusal(store, a=b"2") is ErrorCode.STORE_LOCKED
+    ticking.cancel()
+    assert ticks > 10
+    assert await read(store) == {"a": b"1"}
+
+
+async def test_r_06_opening_waits_for_another_process_but_not_for_ever(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, a=b"1")
+    await store.close()
+    monkeypatch.setattr(turns, "_LOCK_WAIT", 0.02)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreFailed) as failure:
+            await SqliteStore.open(path)
+        assert failure.value.code is ErrorCode.STORE_LOCKED
+    async with await SqliteStore.open(path) as again:
+        assert await read(again) == {"a": b"1"}
+
+
+async def test_r_06_a_block_begins_as_soon_as_the_other_process_has_ended_its_own(
+    store: SqliteStore, path: Path
+) -> None:
+    with held(path):
+        waiting = asyncio.create_task(put(store, a=b"1"))
+        await asyncio.sleep(0.005)
+        assert not waiting.done()
+    await waiting
+    assert await read(store) == {"a": b"1"}
+
+
+async def test_r_11_cancellation_while_another_process_is_inside_leaves_nothing_open(
+    store: SqliteStore, path: Path
+) -> None:
+    await put(store, a=b"1")
+    for step in range(4):
+        with held(path):
+            waiting = asyncio.create_task(cancel_at(put(store, a=b"2"), step))
+            await asyncio.wait([waiting])
+            assert waiting.cancelled()
+        with held(path):
+            assert not store._database.live().in_transaction
+    assert await read(store) == {"a": b"1"}
+
+
+# -- R-08: what is deleted is gone
+
+
+async def test_r_08_what_a_block_deletes_or_overwrites_is_in_no_file(
+    store: SqliteStore, path: Path
+) -> None:
+    random = Random(8)
+    alive: dict[Key, bytes] = {}
+    dead: list[bytes] = []
+    for _ in range(120):
+        changes: dict[Key, Change] = {}
+        for _ in range(random.randrange(1, 6)):
+            key = (*ME, random.choice("abcdefghijkl"), "x" * random.randrange(3))
+            if (old := alive.pop(key, None)) is not None:
+                dead.append(old[:16])
+            changes[key] = Remove(key)
+            if random.randrange(3):
+                # Sixteen bytes again and again, so that the smallest remainder shows.
+                alive[key] = random.randbytes(16) * random.choice((1, 2, 30, 70, 200, 900))
+                changes[key] = Put(key, alive[key])
+        async with store.exclusive(ME) as transaction:
+            await transaction.commit(list(changes.values()))
+        files = b"".join(found.read_bytes() for found in path.parent.iterdir())
+        assert all(value[:16] in files for value in alive.values())
+        assert not [secret for secret in dead if secret in files]
+    assert len(dead) > 100
+
+
+async def test_r_08_what_a_failed_commit_wrote_is_in_no_file(
+    store: SqliteStore, path: Path
+) -> None:
+    secret = Random(8).randbytes(16)
+    store._database.run("PRAGMA cache_size = 5")  # writes to the log before the commit
+    store._database.run("PRAGMA max_page_count = 40")
+    assert await refusal(store, a=secret * 3000, b=secret * 9000) is ErrorCode.STORE_FULL
+    assert not [found for found in path.parent.iterdir() if secret in found.read_bytes()]
+
+
+async def test_r_08_what_another_process_hindered_is_made_good(
+    store: SqliteStore, path: Path
+) -> None:
+    secret = Random(8).randbytes(16)
+    log = path.with_name("store.db-wal")
+    await put(store, a=secret)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM entry").fetchall()  # a snapshot that needs the log
+        await put(store, a=b"")
+        assert secret in path.read_bytes() + log.read_bytes()
+    await read(store)
+    assert secret not in path.read_bytes() + log.read_bytes()
