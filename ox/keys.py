@@ -1,0 +1,308 @@
+"""KeyRing: the OpenPGP keys that one JID announced, and what we believe of each.
+
+Rule: pure transitions from one KeyRing to the next. A key counts for a JID only if a valid user id
+of it says exactly ``xmpp:`` and that JID (XEP-0373 §3.2, §8.5); trust is per fingerprint; a key
+that appears after others were known is never trusted by itself.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.limits import MAX_KEY_RING_BYTES
+from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, parse_fingerprint
+from e2ee.records import pack, unpack
+from e2ee.trust import Trust
+from ox.elements import PublicKeysList, data_node, metadata_address
+from ox.engine import Certificate
+
+__all__ = ["KeyRing", "KnownKey", "names_jid", "user_id"]
+
+_KIND: Final = "key-ring"
+_FORMAT: Final = 1
+_SCHEME: Final = "xmpp:"
+
+
+def user_id(jid: BareJid) -> str:
+    """Return the user id that a key of ``jid`` must have (XEP-0373 §8.5)."""
+    return f"{_SCHEME}{jid}"
+
+
+def names_jid(certificate: Certificate, jid: BareJid) -> bool:
+    """Say whether a self-certified, unrevoked user id of the key is ``xmpp:`` plus ``jid``.
+
+    Whole and normalised (RFC 7622): no prefix, suffix, resource or query passes.
+    """
+    return any(_jid_of(text) == jid for text in certificate.user_ids)
+
+
+def _jid_of(text: str) -> BareJid | None:
+    if not text.startswith(_SCHEME):
+        return None
+    try:
+        return BareJid.parse(text.removeprefix(_SCHEME))
+    except E2eeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """One key of a JID.
+
+    Attributes:
+        fingerprint: of the primary key.
+        trust: what was decided about it.
+        announced: whether the JID's latest list has it.
+        raw: the binary public key; ``None`` until it was fetched.
+    """
+
+    fingerprint: Fingerprint
+    trust: Trust
+    announced: bool
+    raw: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys of one JID, in the order in which they were met.
+
+    Attributes:
+        jid: whose.
+        keys: the keys that are announced or were decided about; fingerprints are unique.
+        listed: whether a list was ever fetched, even an empty one.
+        ours: the key whose secret part this account holds; only in the ring of the account itself.
+    """
+
+    jid: BareJid
+    keys: tuple[KnownKey, ...] = ()
+    listed: bool = False
+    ours: Fingerprint | None = None
+
+    def find(self, fingerprint: Fingerprint) -> KnownKey | None:
+        """Return the key with this fingerprint, or ``None``."""
+        return next((key for key in self.keys if key.fingerprint == fingerprint), None)
+
+    @property
+    def missing(self) -> tuple[Fetch, ...]:
+        """What to fetch before this JID can be written to or verified."""
+        if not self.listed or not self.keys:  # who has announced nothing may do so any day
+            return (Fetch(metadata_address(self.jid)),)
+        return tuple(
+            Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
+            for key in self.keys
+            if key.announced and key.raw is None and key.trust is not Trust.DISTRUSTED
+        )
+
+    @property
+    def current(self) -> tuple[KnownKey, ...]:
+        """The keys that count today: those announced, and ours, which no server strikes."""
+        return tuple(key for key in self.keys if key.announced or key.fingerprint == self.ours)
+
+    @property
+    def accepted(self) -> tuple[KnownKey, ...]:
+        """The current keys that are encrypted to and believed.
+
+        Where one that the user vouched for was struck, none that nobody vouched for replaces it.
+        """
+        current = self.current
+        struck = any(key.trust is Trust.AUTHENTICATED for key in self.keys if key not in current)
+        return tuple(
+            key
+            for key in current
+            if key.trust is Trust.AUTHENTICATED or (key.trust is Trust.AUTOMATIC and not struck)
+        )
+
+    @property
+    def recipients(self) -> tuple[KnownKey, ...]:
+        """The accepted keys that were fetched: to these is encrypted."""
+        return tuple(key for key in self.accepted if key.raw)
+
+    @property
+    def unfetched_recipients(self) -> tuple[Fingerprint, ...]:
+        """Accepted keys that must be fetched before anything is sealed."""
+        return tuple(key.fingerprint for key in self.accepted if key.raw is None)
+
+    @property
+    def undecided(self) -> tuple[Fingerprint, ...]:
+        """Current keys that wait for the user's decision."""
+        accepted = self.accepted
+        return tuple(
+            key.fingerprint
+            for key in self.current
+            if key not in accepted and key.trust is not Trust.DISTRUSTED
+        )
+
+    def with_struck_keys(self) -> KeyRing:
+        """Return the ring as if nothing had ever been struck, to judge what is from before."""
+        return replace(self, keys=tuple(replace(key, announced=True) for key in self.keys))
+
+    def announce(self, announced: PublicKeysList, first_sight: Trust) -> KeyRing:
+        """Take in the JID's list of keys (XEP-0373 §4.2).
+
+        A key that is listed no more and that nobody decided about is forgotten, so that a server
+        cannot fill the ring; the last one stays, so that its successor is not met at first sight.
+
+        Args:
+            announced: the list.
+            first_sight: the trust of keys met while none was known; later ones are undecided.
+        """
+        listed = {key.fingerprint for key in announced.keys}
+        trust = Trust.UNDECIDED if self.keys else first_sight
+        known = _settled(
+            tuple(replace(key, announced=key.fingerprint in listed) for key in self.keys)
+        )
+        kept = tuple(key for key in known if key.announced or key.trust is not Trust.UNDECIDED)
+        met = {key.fingerprint for key in kept}
+        new = tuple(
+            KnownKey(key.fingerprint, trust, announced=True)
+            for key in announced.keys
+            if key.fingerprint not in met
+        )
+        return replace(self, keys=kept + new or known[-1:], listed=True)
+
+    def deliver(self, certificate: Certificate, expected: Fingerprint) -> KeyRing:
+        """Take in a fetched key, merged with what was known of it.
+
+        A known key may have lost its user id, by a revocation or with time. That must become known,
+        too: whoever uses a key asks :func:`names_jid` again.
+
+        Raises:
+            PeerMisbehaved: ``signer-mismatch``: it is not the key that the node names, or it is new
+                and no valid user id of it names this JID; ``limit-exceeded``: too many bytes with
+                the JID's other keys. A revocation is taken in however long.
+        """
+        if certificate.fingerprint != expected:
+            raise PeerMisbehaved(
+                ErrorCode.SIGNER_MISMATCH, "another key than its node names", rule="XEP-0373 §4.1"
+            )
+        others = sum(len(key.raw or b"") for key in self.keys if key.fingerprint != expected)
+        if others + len(certificate.raw) > MAX_KEY_RING_BYTES and not certificate.revoked:
+            raise PeerMisbehaved(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"keys of more than {MAX_KEY_RING_BYTES} bytes for one JID",
+                rule="XEP-0373 §4.1",
+            )
+        known = self.find(expected)
+        if (known is None or known.raw is None) and not names_jid(certificate, self.jid):
+            raise PeerMisbehaved(
+                ErrorCode.SIGNER_MISMATCH,
+                f"a key without the user id {user_id(self.jid)}",
+                rule="XEP-0373 §8.5",
+            )
+        return self._with(expected, raw=certificate.raw)
+
+    def withdraw(self, fingerprint: Fingerprint) -> KeyRing:
+        """Note that a listed key is not there to be fetched, or is none."""
+        return replace(
+            self,
+            keys=_settled(
+                tuple(
+                    replace(key, announced=False) if key.fingerprint == fingerprint else key
+                    for key in self.keys
+                )
+            ),
+        )
+
+    def decide(self, fingerprint: Fingerprint, trust: Trust) -> KeyRing:
+        """Set the trust of one key that the ring has.
+
+        With the first key that is vouched for, first sight is over: what was listed with it and not
+        seen yet is trusted no more.
+
+        Raises:
+            PeerMisbehaved: ``signer-mismatch``: the JID never announced this key.
+        """
+        decided = self._with(fingerprint, trust=trust)
+        if trust is not Trust.AUTHENTICATED:
+            return decided
+        return replace(decided, keys=tuple(map(_unseen_untrusted, decided.keys)))
+
+    def own(self, certificate: Certificate) -> KeyRing:
+        """Add the key whose secret part we hold, announced and authenticated."""
+        key = KnownKey(certificate.fingerprint, Trust.AUTHENTICATED, True, certificate.raw)
+        others = tuple(k for k in self.keys if k.fingerprint != certificate.fingerprint)
+        return replace(self, keys=(*others, key), listed=True, ours=certificate.fingerprint)
+
+    def _with(
+        self, fingerprint: Fingerprint, *, trust: Trust | None = None, raw: bytes | None = None
+    ) -> KeyRing:
+        known = self.find(fingerprint)
+        if known is None:
+            raise PeerMisbehaved(
+                ErrorCode.SIGNER_MISMATCH, f"{self.jid} announced no such key", rule="XEP-0373 §4.2"
+            )
+        changed = replace(known, trust=trust or known.trust, raw=raw or known.raw)
+        keys = tuple(changed if key.fingerprint == fingerprint else key for key in self.keys)
+        return replace(self, keys=_settled(keys))
+
+    def to_record(self) -> bytes:
+        """Return the ring as a stored record."""
+        return pack(
+            _KIND,
+            _FORMAT,
+            {
+                "jid": str(self.jid),
+                "listed": self.listed,
+                "ours": self.ours,
+                "keys": [
+                    {
+                        "fingerprint": key.fingerprint,
+                        "trust": key.trust.value,
+                        "announced": key.announced,
+                        "raw": b64encode(key.raw).decode() if key.raw else None,
+                    }
+                    for key in self.keys
+                ],
+            },
+        )
+
+    @classmethod
+    def from_record(cls, raw: bytes) -> KeyRing:
+        """Read a stored ring.
+
+        Raises:
+            StoreFailed: ``store-corrupt`` or ``store-too-new``.
+        """
+        fields = unpack(raw, _KIND, _FORMAT)
+        try:
+            ring = cls(
+                jid=BareJid.parse(fields["jid"]),
+                listed=bool(fields["listed"]),
+                ours=None if fields["ours"] is None else parse_fingerprint(fields["ours"]),
+                keys=tuple(
+                    KnownKey(
+                        parse_fingerprint(key["fingerprint"]),
+                        Trust(key["trust"]),
+                        bool(key["announced"]),
+                        b64decode(key["raw"], validate=True) if key["raw"] else None,
+                    )
+                    for key in fields["keys"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError, E2eeError):
+            raise _damaged() from None
+        if ring.to_record() != raw:  # a value of another type reads like the right one
+            raise _damaged()
+        return ring
+
+
+def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:
+    """End first sight for keys that were listed and never shown: they must not wait for their day.
+
+    Not before another key was seen: until then nobody knows any better.
+    """
+    if not any(key.raw for key in keys):
+        return keys
+    return tuple(key if key.announced else _unseen_untrusted(key) for key in keys)
+
+
+def _unseen_untrusted(key: KnownKey) -> KnownKey:
+    unseen = key.raw is None and key.trust is Trust.AUTOMATIC
+    return replace(key, trust=Trust.UNDECIDED) if unseen else key
+
+
+def _damaged() -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_CORRUPT, "a stored key ring is damaged")

@@ -1,0 +1,164 @@
+"""Public-key encrypted session keys of version 3: a private key opens a container (RFC 4880 §5.1).
+
+Rule: Curve25519 and RSA only. An RSA session key that does not come out right is replaced by a
+random one, so that nobody learns from us whether its padding was right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.limits import MIN_RSA_BITS
+from e2ee.secret import Secret
+from ox.ciphers import Random, RsaPrivate, X25519Private, rsa_encrypt
+from ox.ecdh import open_ecdh, open_x25519, seal_ecdh, seal_x25519
+from ox.key_packets import X25519, Algorithm, Ecdh, PublicKey, Rsa, RsaSecret, SecretKey
+from ox.packets import Cursor, malformed, unsupported, write_mpi
+from ox.session_key import SessionKey
+
+__all__ = [
+    "DecryptionKey",
+    "Pkesk",
+    "decryption_keys",
+    "read_pkesk",
+    "session_keys",
+    "write_pkesk",
+]
+
+_RULE: Final = "RFC 4880 §5.1"
+_HIDDEN: Final = bytes(8)  # the key id of a recipient who is not named
+_RSA: Final = frozenset({Algorithm.RSA, Algorithm.RSA_ENCRYPT})
+
+
+@dataclass(frozen=True, slots=True)
+class Pkesk:
+    """One way to a container's session key through a private key.
+
+    Attributes:
+        key_id: 8 octets that name the recipient's key; zeros hide it.
+        algorithm: the number of the public-key algorithm.
+        fields: the rest, read when one of our keys may open it.
+    """
+
+    key_id: bytes
+    algorithm: int
+    fields: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptionKey:
+    """One of our private keys, ready for use; make it with :func:`decryption_keys`."""
+
+    public: PublicKey
+    private: RsaPrivate | X25519Private = field(repr=False)
+
+
+def decryption_keys(keys: Sequence[SecretKey]) -> tuple[DecryptionKey, ...]:
+    """Prepare those of ``keys`` that can decrypt. RSA costs milliseconds: keep the result.
+
+    Raises:
+        PeerMisbehaved: ``malformed`` when a secret part is not that of its public part; to use
+            such a key would tell the secret part to whoever swapped the other.
+    """
+    return tuple(
+        DecryptionKey(key.public, _prepare(key))
+        for key in keys
+        if key.numbers is not None and key.public.algorithm != Algorithm.RSA_SIGN
+    )
+
+
+def read_pkesk(body: bytes) -> Pkesk:
+    """Read the body of a packet of tag 1, version 3.
+
+    Raises:
+        PeerMisbehaved: ``malformed``; ``unsupported-algorithm`` for another version.
+    """
+    cursor = Cursor(body, _RULE)
+    if cursor.number(1) != 3:
+        raise unsupported("encrypted session key of another version than 3", _RULE)
+    return Pkesk(cursor.take(8), cursor.number(1), cursor.rest())
+
+
+def write_pkesk(session_key: SessionKey, recipient: PublicKey, random: Random) -> bytes:
+    """Return the body that gives ``session_key`` to the holder of ``recipient``.
+
+    Raises:
+        PeerMisbehaved: ``unsupported-algorithm`` when this layer cannot encrypt to such a key;
+            ``unusable-key`` when the key is weak, or no key at all.
+    """
+    try:
+        match recipient.numbers:
+            case Rsa() as rsa if recipient.algorithm in _RSA:
+                fields = _seal_rsa(session_key, rsa)
+            case Ecdh() as ecdh:
+                fields = seal_ecdh(session_key, ecdh, recipient.fingerprint, random)
+            case X25519() as x25519:
+                fields = seal_x25519(session_key, x25519, random)
+            case _:
+                raise unsupported("key that this layer cannot encrypt to", _RULE)
+    except ValueError:
+        raise PeerMisbehaved(ErrorCode.UNUSABLE_KEY, "key that hides nothing") from None
+    return b"\x03" + recipient.key_id + bytes((recipient.algorithm,)) + fields
+
+
+def session_keys(
+    pkesks: Sequence[Pkesk], keys: Sequence[DecryptionKey], random: Random
+) -> Iterator[SessionKey]:
+    """Yield what may be the session key: for each of ``pkesks`` that names, or may mean, a key.
+
+    Only the container tells which of them is right, if any.
+
+    Raises:
+        PeerMisbehaved: ``malformed`` when one that names our key cannot be read.
+    """
+    for pkesk in pkesks:
+        for key in keys:
+            if pkesk.key_id in (key.public.key_id, _HIDDEN):
+                found = _open(pkesk, key, random)
+                if found is not None:
+                    yield found
+
+
+def _open(pkesk: Pkesk, key: DecryptionKey, random: Random) -> SessionKey | None:
+    match pkesk.algorithm, key.public.numbers, key.private:
+        case ((Algorithm.RSA | Algorithm.RSA_ENCRYPT), Rsa(), RsaPrivate() as rsa):
+            return _open_rsa(pkesk.fields, rsa, random)
+        case Algorithm.ECDH, Ecdh() as ecdh, X25519Private() as curve:
+            return open_ecdh(pkesk.fields, ecdh, key.public.fingerprint, curve)
+        case Algorithm.X25519, X25519() as x25519, X25519Private() as curve:
+            return open_x25519(pkesk.fields, x25519, curve)
+    return None
+
+
+def _seal_rsa(session_key: SessionKey, rsa: Rsa) -> bytes:
+    if rsa.modulus.bit_length() < MIN_RSA_BITS:
+        raise PeerMisbehaved(ErrorCode.UNUSABLE_KEY, "RSA key that is too short")
+    sealed = rsa_encrypt(rsa.modulus, rsa.exponent, session_key.pack_checked())
+    return write_mpi(int.from_bytes(sealed))
+
+
+def _open_rsa(fields: bytes, private: RsaPrivate, random: Random) -> SessionKey:
+    cursor = Cursor(fields, _RULE)
+    ciphertext = cursor.mpi()
+    cursor.finish()
+    instead = SessionKey.fresh(random)  # made in any case, so that it takes its time in any case
+    opened = private.decrypt(ciphertext)
+    found = SessionKey.unpack_checked(opened) if opened else None
+    return found or instead
+
+
+def _prepare(key: SecretKey) -> RsaPrivate | X25519Private:
+    match key.public.numbers, key.numbers:
+        case Rsa() as rsa, RsaSecret() as secret:
+            try:
+                return RsaPrivate(rsa.modulus, rsa.exponent, d=secret.d, p=secret.p, q=secret.q)
+            except ValueError:
+                pass
+        case (Ecdh() | X25519()) as curve, Secret() as scalar:
+            private = X25519Private(scalar)
+            if private.public == curve.point:
+                return private
+    raise malformed("secret key whose parts do not belong together", "RFC 4880 §5.5.3")
