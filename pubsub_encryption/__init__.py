@@ -1,0 +1,31 @@
+"""Encrypted pubsub nodes (XEP-0473): shared secrets that are shared, rotated and revoked.
+
+Rule: re-exports only.
+"""
+
+from pubsub_encryption.elements import EncryptedItem, Reason, Revoke, SharedSecret
+from pubsub_encryption.items import Authorship, ClearItem, ItemResult, OpenedItem, UnreadableItem
+from pubsub_encryption.keychain import Keychain
+from pubsub_encryption.node import FEATURES, NodeEncryption, Rotation
+from pubsub_encryption.node_secret import NodeSecret, SecretState
+from pubsub_encryption.sharing import known_nodes, receive
+
+__all__ = [
+    "FEATURES",
+    "Authorship",
+    "ClearItem",
+    "EncryptedItem",
+    "ItemResult",
+    "Keychain",
+    "NodeEncryption",
+    "NodeSecret",
+    "OpenedItem",
+    "Reason",
+    "Revoke",
+    "Rotation",
+    "SecretState",
+    "SharedSecret",
+    "UnreadableItem",
+    "known_nodes",
+    "receive",
+]
