@@ -1,0 +1,256 @@
+"""One account's client: the library's effects and needs on one side, an XMPP session on the other.
+
+Rule: everything that a client must do for encrypted nodes stands here once, and nothing else; how
+stanzas look is in ``pubsub.py`` and ``stanzas.py``, how they travel in the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from e2ee import ns
+from e2ee.effects import Effect, Publish, Send, Subscribe, fulfilled, remedy
+from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved
+from e2ee.names import BareJid, Fetch, ItemId, Jid, NodeAddress
+from e2ee.outbox import Outbox, Refused
+from e2ee.ports import Ports
+from e2ee.tokens import random_token
+from e2ee.xmltree import Element
+from ox.account import OxAccount
+from ox.elements import METADATA_NODE
+from ox.engine import OpenPgpEngine
+from ox.opened import OpenedOx
+from pubsub_encryption import ItemResult, Keychain, NodeEncryption, receive
+from xmpp_e2ee.pubsub import (
+    Item,
+    Request,
+    fetch_items,
+    fetch_page,
+    read_items,
+    read_page,
+    request_for,
+)
+from xmpp_e2ee.stanzas import Delivery, unwrap
+from xmpp_e2ee.transport import StanzaRefused, Transport
+
+__all__ = ["PAGE_SIZE", "Client", "ItemsArrived", "SecretsArrived"]
+
+PAGE_SIZE: Final = 100
+"""Items fetched and decrypted at once: far below what fits into a stanza, a blink to decrypt."""
+
+_ITEM_ID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsArrived:
+    """A message that shared or revoked secrets; these are the keychains as they are now."""
+
+    keychains: tuple[Keychain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsArrived:
+    """A notification of new items in a node."""
+
+    address: NodeAddress
+    results: tuple[ItemResult, ...]
+
+
+class Client:
+    """An account that reads and publishes in encrypted nodes."""
+
+    def __init__(
+        self, account: BareJid, ports: Ports, engine: OpenPgpEngine, transport: Transport
+    ) -> None:
+        """Bind an account to its store and its connection; nothing is read or sent yet."""
+        self.account = account
+        self.ox = OxAccount(account, ports, engine)
+        self.outbox = Outbox(ports.store, account)
+        self._transport = transport
+
+    def node(self, address: NodeAddress) -> NodeEncryption:
+        """Return the encrypted node at ``address`` as this account sees it."""
+        return NodeEncryption(address, self.ox)
+
+    # -- what leaves
+
+    async def flush(self) -> tuple[Refused, ...]:
+        """Perform whatever waits in the outbox: after each operation, and after each reconnection.
+
+        A broken connection raises out of here and leaves the rest for the next time.
+
+        Returns:
+            What services refused, to be shown to the user; each is returned once.
+        """
+        while jobs := await self.outbox.pending():
+            for job in jobs:
+                try:
+                    await self._perform_or_remedy(job.effect)
+                except StanzaRefused as refusal:
+                    await self.outbox.failed(job.id, refusal.condition)
+                    break  # what depended on it waits no more: ask again
+                else:
+                    await self.outbox.done(job.id)
+        refused = await self.outbox.refused()
+        for told in refused:
+            await self.outbox.forget(told.id)
+        return refused
+
+    async def _perform_or_remedy(self, effect: Effect) -> None:
+        try:
+            await self.perform(effect)
+        except StanzaRefused as refusal:
+            if fulfilled(effect, refusal.condition):
+                return
+            cures = remedy(effect, refusal.condition)
+            if not cures:
+                raise
+            for cure in cures:
+                await self.perform(cure)
+
+    async def perform(self, effect: Effect) -> None:
+        """Carry out one effect now.
+
+        Raises:
+            StanzaRefused: the service does not let us.
+        """
+        if isinstance(effect, Send):
+            await self._transport.send(effect.to, effect.id, effect.children)
+        else:
+            await self._request(request_for(effect, self.account))
+
+    async def _request(self, request: Request) -> Element | None:
+        return await self._transport.request(request.to, request.kind, request.payload)
+
+    # -- keys of others
+
+    async def gather(self, people: Collection[BareJid]) -> None:
+        """Fetch the keys of ``people``: before they are written to, or believed.
+
+        Whoever announces keys that are none is left without; sealing says so, for them alone.
+        """
+        await self._supply(lambda: self.ox.missing(people))
+
+    async def gather_members(self, node: NodeEncryption) -> None:
+        """Fetch the keys of everybody who must hear of a rotation: before it."""
+        await self._supply(node.missing)
+
+    async def _supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
+        tried: set[Fetch] = set()
+        while needs := [fetch for fetch in await missing() if fetch not in tried]:
+            for fetch in needs:  # lists first, then the keys that they name
+                tried.add(fetch)
+                payload = await self._fetch(fetch)
+                try:
+                    await self.ox.feed(fetch, payload)
+                except PeerMisbehaved:
+                    if fetch.address.node != METADATA_NODE:  # a key that is none is not there
+                        await self.ox.feed(fetch, None)
+
+    async def _fetch(self, fetch: Fetch) -> Element | None:
+        ids = [fetch.item_id] if fetch.item_id else []
+        try:
+            items = read_page(await self._request(fetch_items(fetch.address, ids))).items
+        except StanzaRefused:
+            return None  # no such node, or not for us: there is nothing to be had
+        return items[-1].payload if items else None
+
+    # -- the node
+
+    async def publish(self, node: NodeEncryption, payload: Element) -> ItemId:
+        """Encrypt and publish one item under a random id, which says nothing of its content.
+
+        Raises:
+            ApiMisuse: nothing may encrypt; see ``NodeEncryption.encrypt``.
+            StanzaRefused: the service does not let us publish.
+        """
+        item_id = ItemId(random_token(self.ox.ports.primitives, _ITEM_ID_BYTES))
+        await self.perform(Publish(node.address, item_id, await node.encrypt(payload)))
+        return item_id
+
+    async def subscribe(self, node: NodeEncryption) -> None:
+        """Ask to be notified of new items.
+
+        Raises:
+            StanzaRefused: we have no access.
+        """
+        await self.perform(Subscribe(node.address))
+
+    async def history(
+        self, node: NodeEncryption, page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[tuple[ItemResult, ...]]:
+        """Read everything that is in the node, a page at a time.
+
+        A service that sends us in circles is followed once round.
+
+        Raises:
+            StanzaRefused: we have no access.
+        """
+        after = None
+        seen: set[str] = set()
+        while True:
+            page = read_page(await self._request(fetch_page(node.address, page_size, after)))
+            if page.items:
+                yield await self._decrypt(node, page.items)
+            if page.last is None or page.last in seen:
+                return
+            seen.add(page.last)
+            after = page.last
+
+    async def _decrypt(
+        self, node: NodeEncryption, items: tuple[Item, ...]
+    ) -> tuple[ItemResult, ...]:
+        return await node.decrypt_many(
+            [(item.payload, item.arrival(node.address)) for item in items if item.payload]
+        )
+
+    # -- what arrives
+
+    async def incoming(self, stanza: Element) -> SecretsArrived | ItemsArrived | None:
+        """Take in one received ``<message/>``; ``None`` when it is nothing of ours, or old news.
+
+        Raises:
+            E2eeError: it was refused, and nothing of it was kept. ``TrustUndecided`` is a question
+                to the user; ask, record the answer, and pass the same stanza again.
+        """
+        if stanza.get("type") == "error":
+            return None
+        event = stanza.optional(ns.PUBSUB_EVENT, "event")
+        if event is not None:
+            return await self._notified(stanza, event)
+        delivery = unwrap(stanza, self.account)
+        openpgp = delivery.message.optional(ns.OX, "openpgp")
+        if openpgp is None:
+            return None
+        try:
+            keychains = await receive(self.ox, await self._open(openpgp, delivery))
+        except PeerMisbehaved as error:
+            if error.code is ErrorCode.REPLAY:  # services deliver twice; that is no attack
+                return None
+            raise
+        return SecretsArrived(keychains) if keychains else None
+
+    async def _open(self, openpgp: Element, delivery: Delivery) -> OpenedOx:
+        try:
+            return await self.ox.open(openpgp, delivery.arrival)
+        except DataMissing:
+            await self.gather({delivery.arrival.sender.bare})
+            return await self.ox.open(openpgp, delivery.arrival)
+
+    async def _notified(self, stanza: Element, event: Element) -> ItemsArrived | None:
+        news = event.optional(ns.PUBSUB_EVENT, "items")
+        if news is None:
+            return None
+        service = Jid.parse(stanza.require("from")).bare
+        node = self.node(NodeAddress(service, news.require("node")))
+        try:
+            await node.keychain()
+        except ApiMisuse:
+            return None  # nobody shared a secret of this node with us; there may be none
+        items = read_items(news)
+        if any(item.payload is None for item in items):  # the service only says that there is one
+            wanted = [item.id for item in items]
+            items = read_page(await self._request(fetch_items(node.address, wanted))).items
+        return ItemsArrived(node.address, await self._decrypt(node, items))
