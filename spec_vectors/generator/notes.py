@@ -1,0 +1,70 @@
+"""Notes: what each flag means, as the kind of mistake it looks for and what that mistake costs.
+
+Rule: one line a flag; the letters and numbers are those of the attack catalogue in ``tests``.
+"""
+
+from __future__ import annotations
+
+__all__ = ["NOTES"]
+
+NOTES: dict[str, tuple[str, str]] = {
+    "INTEROP": ("interoperability", "what another program wrote cannot be read"),
+    "OPTIONAL_HASH": (
+        "interoperability",
+        "none: a library may lack this hash, and then refuses with unsupported-algorithm",
+    ),
+    "CIPHER": ("confidentiality", "ciphers with short blocks or without analysis are decrypted"),
+    "X-01": ("confidentiality", "a sender reads files of the reader"),
+    "X-02": ("confidentiality", "reading tells a stranger when and where, or reads files"),
+    "X-03": ("denial-of-service", "a short document fills the memory"),
+    "X-05": ("parser", "a DTD changes what the document says, or opens the way to X-01 and X-03"),
+    "X-06": ("parser", "two readers see different texts"),
+    "X-07": ("parser", "a text that is checked is not the text that is used"),
+    "X-08": ("denial-of-service", "a deep document overflows the stack"),
+    "X-09": ("denial-of-service", "a wide document costs seconds or gigabytes"),
+    "X-11": ("parser", "an element of another protocol is taken for ours"),
+    "X-12": ("parser", "names are compared with their prefixes instead of their namespaces"),
+    "X-13": ("parser", "an attribute in a namespace is taken for the one in none"),
+    "X-14": ("parser", "of two elements one is checked and the other used"),
+    "X-15": ("parser", "of two attributes one is checked and the other used"),
+    "X-18": ("parser", "what only Unicode calls white space is trimmed away"),
+    "X-22": ("parser", "octets that are no characters mean different things to different readers"),
+    "X-23": ("parser", "one ciphertext has many forms, or two readers decode it differently"),
+    "X-25": ("parser", "a revoked secret passes for an active one, or the reverse"),
+    "X-26": ("auth-bypass", "another JID passes for the owner's, or the owner's is refused"),
+    "X-27": ("interoperability", "a later version of the specification cannot be read"),
+    "X-28": ("parser", "what stands around a document is read by one and ignored by another"),
+    "S-01": ("auth-bypass", "somebody passes on another's words as their own"),
+    "S-02": ("auth-bypass", "what was said to one is shown to another"),
+    "S-03": ("parser", "addresses are compared with resources where they must not be, or without"),
+    "S-04": ("auth-bypass", "an old message passes for a new one"),
+    "S-05": ("confidentiality", "the length of a short message gives it away"),
+    "S-07": ("auth-bypass", "an envelope inside another is believed without having been checked"),
+    "S-08": ("auth-bypass", "a sender speaks for the server"),
+    "S-10": ("parser", "an affix is taken from where it does not count"),
+    "S-11": ("parser", "content without a namespace is taken for the stanza's own"),
+    "S-12": ("auth-bypass", "content moves from a room to a private chat, or to another request"),
+    "G-01": ("confidentiality", "a server replaces an item by its own, and it shows as encrypted"),
+    "G-08": ("state", "an old message is taken in again"),
+    "G-15": ("confidentiality", "an altered message is decrypted, and gives away its text (Efail)"),
+    "G-16": ("denial-of-service", "a few octets become gigabytes"),
+    "G-17": ("denial-of-service", "one packet asks for minutes or gigabytes"),
+    "G-19": ("parser", "what stands beside the message is shown as if it had been encrypted"),
+    "G-20": ("parser", "a file name from inside a message is used"),
+    "G-21": ("parser", "armor hides what is really there from what looked at it before"),
+    "N-01": ("auth-bypass", "whoever is first owns the node, and reads what is published there"),
+    "N-02": ("auth-bypass", "a member replaces the node's secret by one of their own"),
+    "N-03": ("auth-bypass", "a member revokes the node's secret"),
+    "N-04": ("state", "a revoked secret encrypts again, and a removed member reads on"),
+    "N-05": ("state", "an old secret is taken for the newest; members do not agree on one"),
+    "N-06": ("state", "items become unreadable, or are read under another secret than meant"),
+    "N-07": ("auth-bypass", "the secret of one node opens items of another"),
+    "N-08": ("confidentiality", "a guessable secret encrypts; or a sound one does not open"),
+    "N-09": ("interoperability", "the history is lost with the first rotation"),
+    "N-14": ("auth-bypass", "an item in clear passes for an encrypted one"),
+    "N-15": ("parser", "a message that is no item is tried with other keys than the one it names"),
+    "N-17": ("parser", "an encrypted attachment is taken for an item"),
+    "N-18": ("state", "a sharer's claim about the type decides something"),
+    "N-19": ("denial-of-service", "one message fills the store"),
+}
+"""By flag: the kind of mistake, and what it costs."""
