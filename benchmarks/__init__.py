@@ -1,0 +1,1 @@
+"""Benchmarks: speed and memory as ratios against named peers, each in one run."""
