@@ -35,7 +35,8 @@ class Keychain:
         owner: the only JID that may share and revoke.
         approved: the owner's keys that may sign for it.
         secrets: in the order in which they were met; ids are unique.
-        tombstones: ids revoked before their secret was met.
+        tombstones: ids that the owner revoked before their secret was met.
+        buried: the same of former owners, each with its owner, who may be named again.
         members: whom the owner granted access; empty for everybody but the owner.
         removed: whom this device of the owner removed, until they are granted access again.
     """
@@ -45,6 +46,7 @@ class Keychain:
     approved: frozenset[Fingerprint]
     secrets: tuple[NodeSecret, ...] = ()
     tombstones: frozenset[SecretId] = frozenset()
+    buried: frozenset[tuple[BareJid, SecretId]] = frozenset()
     members: frozenset[BareJid] = frozenset()
     removed: frozenset[BareJid] = frozenset()
 
@@ -266,12 +268,14 @@ class Keychain:
         """
         if owner == self.owner:
             return replace(self, approved=self.approved | {signer})
+        buried = self.buried | {(self.owner, secret_id) for secret_id in self.tombstones}
         return replace(
             self,
             owner=owner,
             approved=frozenset({signer}),
             secrets=tuple(replace(secret, foreign=True) for secret in self._all_revoked()),
-            tombstones=frozenset(),
+            tombstones=frozenset(secret_id for whose, secret_id in buried if whose == owner),
+            buried=frozenset(each for each in buried if each[0] != owner),
             members=frozenset(),
         )
 

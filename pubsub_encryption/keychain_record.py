@@ -36,6 +36,7 @@ def keychain_to_record(keychain: Keychain) -> bytes:
             "members": sorted(map(str, keychain.members)),
             "removed": sorted(map(str, keychain.removed)),
             "tombstones": sorted(keychain.tombstones),
+            "buried": sorted([str(whose), each] for whose, each in keychain.buried),
             "secrets": [_secret_to_fields(secret) for secret in keychain.secrets],
         },
     )
@@ -55,6 +56,9 @@ def keychain_from_record(raw: bytes) -> Keychain:
             approved=frozenset(map(parse_fingerprint, fields["approved"])),
             secrets=tuple(_secret_from_fields(secret) for secret in fields["secrets"]),
             tombstones=frozenset(map(SecretId, fields["tombstones"])),
+            buried=frozenset(
+                (BareJid.parse(whose), SecretId(each)) for whose, each in fields["buried"]
+            ),
             members=frozenset(map(BareJid.parse, fields["members"])),
             removed=frozenset(map(BareJid.parse, fields["removed"])),
         )

@@ -328,6 +328,16 @@ class TestAnotherOwner:
         assert mended.current == replace(secret("a"), signer=KEY)
         assert len(mended.secrets) == 1
 
+    def test_n_04_a_revocation_outlives_a_wrong_approval_that_was_mended(self) -> None:
+        chain = empty().revoke(SecretId("a"), JULIET, KEY)
+        mended = chain.approve(ROMEO, OTHER_KEY).approve(JULIET, KEY)
+        assert keychain_from_record(keychain_to_record(mended)) == mended
+        late = mended.adopt(secret("a"), JULIET, KEY, NOW)
+        assert late.require(SecretId("a")).state is SecretState.REVOKED
+        between = chain.approve(ROMEO, OTHER_KEY)
+        assert keychain_from_record(keychain_to_record(between)) == between
+        assert between.adopt(secret("a"), ROMEO, OTHER_KEY, NOW).current.id == "a"
+
     def test_neither_their_tombstones_nor_their_number_count(self) -> None:
         squatted = Keychain(
             NODE,
