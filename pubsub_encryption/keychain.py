@@ -79,6 +79,20 @@ class Keychain:
             )
         return newest
 
+    @property
+    def to_revoke(self) -> tuple[NodeSecret, ...]:
+        """The secrets of whose revocation a rotation tells people.
+
+        The active ones, and those of a key that was disapproved: they are revoked here, and whoever
+        was sent them has not been told.
+        """
+        return tuple(
+            secret
+            for secret in self.secrets
+            if secret.state is SecretState.ACTIVE
+            or (not secret.foreign and secret.signer not in self.approved)
+        )
+
     def find(self, secret_id: SecretId) -> NodeSecret | None:
         """Return the secret with this id, or ``None``."""
         return next((secret for secret in self.secrets if secret.id == secret_id), None)

@@ -80,7 +80,7 @@ class Rotation:
 
     Attributes:
         secret_id: the secret that is current now.
-        revoked: the secrets that were current or active before.
+        revoked: the secrets of whose revocation people are told.
         untold: who could not be told of a revocation or sent the new secret, and why: mostly they
             have no usable key. Who was to stay stays a member; a later ``grant`` sends what they
             lack.
@@ -249,7 +249,7 @@ class NodeEncryption:
             raise ApiMisuse("the owner cannot be removed from the node")
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
             before = await self._owned(tx)
-            active = [s for s in before.secrets if s.state is SecretState.ACTIVE]
+            revoked = before.to_revoke
             keychain = self._with_new_secret(
                 before, await self._signer(tx), leaving=revoke, clock_is_right=clock_is_right
             )
@@ -259,7 +259,7 @@ class NodeEncryption:
                 effects.append(Unsubscribe(self.address, jid))
                 effects.append(Affiliate(self.address, jid, Affiliation.NONE))
             untold: dict[BareJid, ErrorCode] = {}
-            for secret in active:
+            for secret in revoked:
                 notice = Revoke(self.address, secret.id, tuple(reasons)).to_xml()
                 for jid in sorted(secret.shared_with | {self.ox.account}):
                     try:
@@ -275,7 +275,7 @@ class NodeEncryption:
                 else:
                     keychain = keychain.shared(new.id, {jid} - {self.ox.account})
             await self._commit(tx, keychain, effects)
-        return Rotation(new.id, tuple(s.id for s in active), MappingProxyType(untold))
+        return Rotation(new.id, tuple(s.id for s in revoked), MappingProxyType(untold))
 
     async def approve(self, owner: BareJid, signer: Fingerprint) -> None:
         """Record the user's word that ``owner``, with this key, may share secrets of the node.

@@ -81,6 +81,29 @@ async def test_n_02_nor_is_it_handed_to_newcomers() -> None:
     assert known.current.id != "evil"
 
 
+async def test_n_03_whoever_has_what_a_distrusted_key_shared_is_told() -> None:
+    """Revoked here by distrust alone, it would go on encrypting at everybody who was sent it."""
+    _, (juliet, romeo) = await cast("juliet", "romeo")
+    blog = blog_of(juliet)
+    node = juliet.node(blog)
+    await node.create()
+    await node.grant(romeo.jid)
+    other = Fingerprint("E" * 40)
+    async with juliet.store.exclusive((str(juliet.jid),)) as tx:
+        keychain = await load_keychain(tx, juliet.ox, blog)
+        assert keychain is not None
+        stolen = replace(keychain.current, signer=other)
+        keychain = replace(keychain, secrets=(stolen,)).approve(juliet.jid, other)
+        await tx.commit([save_keychain(juliet.ox, keychain)])
+    await node.disapprove(other)
+    rotation = await node.rotate()
+    assert rotation.revoked == (stolen.id,)
+    await juliet.flush()
+    await romeo.catch_up()
+    known = await romeo.node(blog).keychain()
+    assert known.require(stolen.id).state is SecretState.REVOKED
+
+
 async def test_n_12_a_secret_that_somebody_removed_has_is_not_granted() -> None:
     _, (juliet, romeo, paris) = await cast("juliet", "romeo", "paris")
     node = juliet.node(blog_of(juliet))
