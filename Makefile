@@ -41,8 +41,8 @@ lint:
 lock:
 	@$(PYTHON) tools/prepare.py run
 	$(BIN)/pip install --quiet uv
-	$(LOCK) pyproject.toml --extra client --group build -o requirements/run.txt
-	$(LOCK) pyproject.toml --extra client --group build --group dev \
+	$(LOCK) pyproject.toml --extra client --extra postgres --group build -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra client --extra postgres --group build --group dev \
 		-c requirements/run.txt -o requirements/dev.txt
 	$(LOCK) --group peers -c requirements/dev.txt -o requirements/peers.txt
 	npm install --package-lock-only --ignore-scripts

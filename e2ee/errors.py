@@ -10,7 +10,7 @@ E2eeError
 ├─ DataMissing      something public must be fetched first; ``fetches`` says what
 ├─ TrustUndecided   keys or owners that the user must decide about first
 ├─ ApiMisuse        the caller asked for something that is never right
-├─ StoreFailed      the store is full, locked, damaged or from the future
+├─ StoreFailed      the store is full, locked, damaged, rolled back, away or from the future
 └─ EngineFailed     a cryptographic engine failed in a way that is nobody's attack
 """
 
@@ -62,7 +62,12 @@ class ErrorCode(StrEnum):
     STORE_FULL = "store-full"
     STORE_LOCKED = "store-locked"
     STORE_TOO_NEW = "store-too-new"
+    STORE_TOO_OLD = "store-too-old"
     STORE_FORBIDDEN = "store-forbidden"
+    STORE_WRONG_KEY = "store-wrong-key"
+    STORE_ROLLED_BACK = "store-rolled-back"
+    STORE_UNREACHABLE = "store-unreachable"
+    STORE_UNCERTAIN = "store-uncertain"
     STORE_FAILED = "store-failed"
     ENGINE_FAILED = "engine-failed"
 
@@ -138,7 +143,11 @@ class ApiMisuse(E2eeError):
 
 
 class StoreFailed(E2eeError):
-    """The store could not read or commit; nothing of the operation was kept."""
+    """The store could not read or commit; nothing of the operation was kept.
+
+    With one exception, which its code names: after ``store-uncertain`` all of it was kept or none,
+    and nobody could be asked which. Read the state again, as after a crash in mid-commit.
+    """
 
 
 class EngineFailed(E2eeError):

@@ -45,6 +45,7 @@ class Transaction(Protocol):
         """Return the value at ``key``, or ``None``.
 
         Raises:
+            ApiMisuse: the key lies outside of the block's scope; the transaction is over.
             StoreFailed: ``store-corrupt`` when the row was altered.
         """
         ...
@@ -55,11 +56,12 @@ class Transaction(Protocol):
         """Return up to ``limit`` rows whose key begins with ``prefix``, in key order.
 
         Args:
-            prefix: whole leading parts of the key; ``()`` for every row.
+            prefix: whole leading parts of the key, the block's scope or longer.
             after: return only rows beyond this key; the last key of the page before.
             limit: rows at most, at least 1.
 
         Raises:
+            ApiMisuse: the prefix lies outside of the block's scope; the transaction is over.
             StoreFailed: ``store-corrupt`` when a row was altered.
         """
         ...
@@ -69,7 +71,7 @@ class Transaction(Protocol):
 
         Raises:
             ApiMisuse: the transaction has committed before, or has ended; a change lies outside of
-                the block's scope, where another writer may be at work; two changes have one key,
+                the block's scope, where others may be at work; two changes have one key,
                 so that one of them would be lost.
             StoreFailed: nothing was kept.
         """
@@ -80,12 +82,13 @@ class Store(Protocol):
     """Where state lives."""
 
     def exclusive(self, scope: Key) -> AbstractAsyncContextManager[Transaction]:
-        """Open a transaction as the only writer of ``scope``, across tasks and processes.
+        """Open a transaction as the only one in ``scope``, across tasks, processes and hosts.
 
-        Leaving the block without a commit keeps nothing. Blocks of one task do not nest.
+        Leaving the block without a commit keeps nothing. Blocks of one task do not nest. Blocks
+        whose scopes do not overlap may run side by side.
 
         Args:
-            scope: how the keys of all changes begin; ``()`` for the whole store.
+            scope: how the keys of all that is read or changed begin; ``()`` for the whole store.
 
         Raises:
             ApiMisuse: this task is already inside a block of this store.

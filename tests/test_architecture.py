@@ -30,21 +30,25 @@ ROOFS = {"xmpp_e2ee", "wasm"}
 
 GROUND = (
     ("errors", "limits", "ns", "secret", "xmlnames"),
-    ("names", "records", "lexical", "primitives"),
+    ("names", "records", "lexical"),
     ("xmltree", "arrival", "storage", "trust"),
     ("xmlparse", "xmlwrite", "effects", "ports"),
+    ("primitives",),
     ("padding", "tokens", "effect_record", "history"),
     ("sce",),
     ("outbox",),
+    ("renewal",),
     ("stores",),
     ("omemo",),
 )
 """The layers of ``e2ee`` from the ground up: a module imports from layers below its own."""
 
 ENGINES = {
+    "asyncpg": {"e2ee/stores/"},
     "click": {"xmpp_e2ee/"},
     "cryptography": {"e2ee/primitives.py", "ox/ciphers.py"},
     "idna": {"e2ee/names.py"},
+    "keyring": {"xmpp_e2ee/"},
     "lxml": {"e2ee/xmlparse.py", "xmpp_e2ee/feed.py"},  # a file may hold what no stanza may
     "oldmemo": {"e2ee/omemo/"},
     "omemo": {"e2ee/omemo/"},

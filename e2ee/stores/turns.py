@@ -36,28 +36,39 @@ class Turn:
         deadline: the event loop's time until which the block may wait to begin.
     """
 
-    def __init__(self, scope: Key, deadline: float) -> None:
-        self.deadline = deadline
+    def __init__(self, scope: Key) -> None:
+        """Begin a turn.
+
+        Args:
+            scope: where reads and changes may lie; ``()`` for the whole store.
+
+        Raises:
+            ApiMisuse: the scope is none.
+        """
+        _check_key(scope, at_least=0)
+        self.deadline = deadline()
         self._scope = scope
         self._over = False
 
     def check_get(self, key: Key) -> None:
-        """Refuse to read after the end, or what is no key.
+        """Refuse to read after the end, outside of the scope, or what is no key.
 
         Raises:
             ApiMisuse: as said.
         """
         self._check_open()
         _check_key(key)
+        self._check_inside(key)
 
     def check_scan(self, prefix: Key, after: Key | None, limit: int) -> None:
-        """Refuse to read after the end, what are no keys, and empty pages.
+        """Refuse to read after the end, outside of the scope, what are no keys, and empty pages.
 
         Raises:
             ApiMisuse: as said.
         """
         self._check_open()
         _check_key(prefix, at_least=0)
+        self._check_inside(prefix)
         if after is not None:
             _check_key(after)
         if limit < 1:
@@ -73,8 +84,7 @@ class Turn:
         self.end()
         for change in changes:
             _check_key(change.key)
-            if change.key[: len(self._scope)] != self._scope:
-                raise ApiMisuse("a change lies outside of the block's scope")
+            self._check_inside(change.key)
             if isinstance(change, Put) and not isinstance(change.value, bytes):
                 raise ApiMisuse("a value is bytes")
         if len({change.key for change in changes}) != len(changes):
@@ -83,6 +93,10 @@ class Turn:
     def end(self) -> None:
         """End the turn; nothing can be asked any more."""
         self._over = True
+
+    def _check_inside(self, key: Key) -> None:
+        if key[: len(self._scope)] != self._scope:
+            raise ApiMisuse("a key outside of the block's scope")
 
     def _check_open(self) -> None:
         if self._over:
@@ -101,17 +115,16 @@ class Turns:
         """Wait for the turn of this task, and hold it for the length of the block.
 
         Args:
-            scope: where changes may lie; ``()`` for the whole store.
+            scope: where reads and changes may lie; ``()`` for the whole store.
 
         Raises:
-            ApiMisuse: the task is inside already.
+            ApiMisuse: the scope is none; the task is inside already.
             StoreFailed: ``store-locked`` after a bounded wait.
         """
-        _check_key(scope, at_least=0)
+        turn = Turn(scope)
         task = asyncio.current_task()
         if self._inside is task:
             raise ApiMisuse("blocks of one task do not nest")
-        turn = Turn(scope, deadline())
         try:
             async with asyncio.timeout_at(turn.deadline):
                 await self._lock.acquire()

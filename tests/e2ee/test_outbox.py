@@ -55,7 +55,7 @@ async def change(store: Store, *changes: Change) -> None:
 
 
 async def everything(store: Store) -> dict[Key, bytes]:
-    async with store.exclusive((str(JULIET),)) as transaction:
+    async with store.exclusive(()) as transaction:
         return dict(await transaction.scan((), limit=10_000))
 
 

@@ -410,7 +410,7 @@ def test_s_05_missing_padding_is_remarked_and_long_padding_accepted() -> None:
         assert result.remarks == frozenset()
 
 
-class Counting:
+class Counting(NativePrimitives):
     """Randomness that repeats a seed, so that only lengths can differ."""
 
     def __init__(self, extra: int) -> None:

@@ -47,7 +47,7 @@ async def fill(path: Path) -> None:
 
 async def read(path: Path) -> dict[Key, bytes]:
     """Read every row both ways; both must find the same."""
-    async with await SqliteStore.open(path) as store, store.exclusive(ME) as transaction:
+    async with await SqliteStore.open(path) as store, store.exclusive(()) as transaction:
         found = {key: await transaction.get(key) for key in ROWS}
         assert dict(await transaction.scan(())) == found
         return {key: value for key, value in found.items() if value is not None}
