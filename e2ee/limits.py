@@ -9,6 +9,9 @@ from datetime import timedelta
 from typing import Final
 
 __all__ = [
+    "MAX_ARGON2_LANES",
+    "MAX_ARGON2_MEMORY",
+    "MAX_ARGON2_PASSES",
     "MAX_ATTRIBUTES",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CERTIFICATE_PACKETS",
@@ -92,3 +95,8 @@ MAX_TYPE_CHARS: Final = 1024  # characters of a <shared-secret/>'s type
 MAX_NODES_PER_SERVICE: Final = 256  # nodes of one service that its owner may share unasked
 MAX_SECRETS_PER_MESSAGE: Final = 64  # <shared-secret/> in one payload
 MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones included
+
+# Sealed stores: what a seal may ask of whoever unlocks it
+MAX_ARGON2_PASSES: Final = 16  # over the memory; ours are 3
+MAX_ARGON2_MEMORY: Final = 1024 * 1024  # KiB; ours are 64 MiB, and small devices have 1 GiB
+MAX_ARGON2_LANES: Final = 16  # ours are 4

@@ -18,7 +18,7 @@ from e2ee.names import BareJid
 from e2ee.records import pack, unpack
 from e2ee.storage import Change, Key, Put, Remove, Store, Transaction
 
-__all__ = ["PREDECESSOR_FAILED", "Job", "Outbox", "Refused", "queued"]
+__all__ = ["PREDECESSOR_FAILED", "Job", "Outbox", "Refused", "queued", "withdrawn"]
 
 PREDECESSOR_FAILED: Final = "predecessor-failed"
 """The condition of an effect that was never tried, because the one before it was refused."""
@@ -85,6 +85,23 @@ async def queued(
     return changes
 
 
+async def withdrawn(tx: Transaction, account: BareJid) -> tuple[tuple[Job, ...], list[Change]]:
+    """Return all effects that wait, oldest first, and the changes that make them wait no more.
+
+    Args:
+        tx: the caller's transaction in the account's scope.
+        account: whose outbox.
+    """
+    jobs: list[Job] = []
+    changes: list[Change] = []
+    last: Key | None = None
+    while page := await tx.scan(_key(account, "waiting"), last, _PAGE):
+        jobs += [_job(key, raw) for key, raw in page]
+        changes += [Remove(key) for key, _ in page]
+        last = page[-1][0]
+    return tuple(jobs), changes
+
+
 class Outbox:
     """The outbox of one account."""
 
@@ -100,7 +117,7 @@ class Outbox:
         """
         async with self._store.exclusive(_scope(self._account)) as tx:
             rows = await tx.scan(_key(self._account, "waiting"), limit=limit)
-        return tuple(Job(int(key[-1]), effect_from_fields(_read(raw)["does"])) for key, raw in rows)
+        return tuple(_job(key, raw) for key, raw in rows)
 
     async def done(self, job_id: int) -> None:
         """Report that an effect was performed; to report it again changes nothing."""
@@ -176,6 +193,10 @@ def _read(raw: bytes) -> dict[str, Any]:
         case {"does": dict(), "next": int() | None}:
             return fields
     raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored job is damaged")
+
+
+def _job(key: Key, raw: bytes) -> Job:
+    return Job(int(key[-1]), effect_from_fields(_read(raw)["does"]))
 
 
 def _refused(key: Key, raw: bytes) -> Refused:

@@ -22,6 +22,7 @@ from e2ee.errors import (
 from e2ee.names import BareJid, Fetch, Fingerprint, parse_fingerprint
 from e2ee.padding import random_padding
 from e2ee.ports import Ports
+from e2ee.renewal import renewal_within
 from e2ee.secret import Secret
 from e2ee.storage import Change, Key, Put, Transaction
 from e2ee.trust import Trust
@@ -38,6 +39,7 @@ from ox.elements import (
 )
 from ox.engine import Certificate, KeyHandle, OpenPgpEngine, Signed
 from ox.handled import check_unhandled, mark_handled
+from ox.key_record import ring_from_record, ring_to_record
 from ox.keys import KeyRing, names_jid, user_id
 from ox.opened import OpenedOx, check_believed, check_signed
 from ox.soundness import refused_keys, sound_keys
@@ -108,8 +110,8 @@ class OxAccount:
     async def _fit(self, ring: KeyRing, certificate: Certificate) -> Certificate:
         """Return our key to be with all that its ring knows of it, if it may be ours still."""
         known = ring.find(certificate.fingerprint)
-        if known is not None and known.raw is not None:
-            certificate = await self.engine.merge(known.raw, certificate.raw)
+        if known is not None and known.seen is not None:
+            certificate = await self.engine.merge(known.seen, certificate.raw)
         if not names_jid(certificate, self.account):
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH,
@@ -125,12 +127,12 @@ class OxAccount:
     async def _announced_again(self, tx: Transaction, ring: KeyRing) -> list[Change]:
         """Announce our key anew when our list lacks it; once a day, or who strikes it drives us."""
         ours = None if ring.ours is None else ring.find(ring.ours)
-        if ours is None or ours.announced or ours.raw is None or not ours.trust.accepts:
+        if ours is None or ours.announced or ours.seen is None or not ours.trust.accepts:
             return []
         now = self.ports.clock()
         if await was_announced_on(tx, self.scope, now):
             return []
-        certificate = await self.engine.inspect(ours.raw)
+        certificate = await self.engine.inspect(ours.seen)
         if certificate.revoked:
             return []
         return await announce(tx, self.scope, ring.own(certificate), certificate, now)
@@ -159,13 +161,13 @@ class OxAccount:
             return None
         # The secret key and the ring must agree: never a new identity for one that was lost.
         known = None if ring.ours is None else ring.find(ring.ours)
-        if material is None or known is None or known.raw is None:
+        if material is None or known is None or known.seen is None:
             raise _own_key_lost()
         try:
             handle = await self.engine.adopt(material)
             certificate = handle.certificate
-            if known.raw != certificate.raw:  # another device prolonged or revoked it
-                certificate = await self.engine.inspect(known.raw)
+            if known.seen != certificate.raw:  # another device prolonged or revoked it
+                certificate = await self.engine.inspect(known.seen)
         except PeerMisbehaved:
             raise _own_key_lost() from None
         if {handle.certificate.fingerprint, certificate.fingerprint} != {ring.ours}:
@@ -222,8 +224,8 @@ class OxAccount:
             return ring.withdraw(expected)
         known = ring.find(expected)
         fetched = read_pubkey(payload)
-        if known is not None and known.raw is not None:
-            return ring.deliver(await self.engine.merge(known.raw, fetched), expected)
+        if known is not None and known.seen is not None:
+            return ring.deliver(await self.engine.merge(known.seen, fetched), expected)
         return ring.deliver(await self.engine.inspect(fetched), expected)
 
     async def keys(self, jid: BareJid) -> KeyRing:
@@ -283,10 +285,10 @@ class OxAccount:
         ring = await self.keys_within(tx, jid)
         sound = await sound_keys(self.engine, ring, ring.recipients)
         usable = [certificate for certificate in sound if certificate.encrypts]
+        if ring.outdated or (jid != self.account and ring.unfetched_recipients):
+            raise DataMissing(f"keys of {jid} are missing", fetches=ring.missing)
         if jid == self.account:
             return usable  # we have our own key; whatever a server makes of our list stops nothing
-        if not ring.listed or ring.unfetched_recipients:
-            raise DataMissing(f"keys of {jid} are missing", fetches=ring.missing)
         if not ring.recipients:
             if ring.undecided:
                 raise TrustUndecided(f"no key of {jid} is trusted", subjects=ring.undecided)
@@ -358,7 +360,7 @@ class OxAccount:
         Raises:
             ApiMisuse: another account opened it.
             PeerMisbehaved: ``replay``: another task took it in first; ``bad-signature``: its signer
-                was struck, distrusted or revoked since it was opened.
+                was struck, distrusted or revoked since it was opened, or must be fetched again.
             TrustUndecided: its signer is accepted no more.
         """
         if opened.account != self.account:
@@ -376,15 +378,18 @@ class OxAccount:
         return (*self.scope, "ox", "own")
 
     def _put_ring(self, ring: KeyRing) -> Put:
-        return Put((*self.scope, "ox", "ring", str(ring.jid)), ring.to_record())
+        return Put((*self.scope, "ox", "ring", str(ring.jid)), ring_to_record(ring))
 
     async def keys_within(self, tx: Transaction, jid: BareJid) -> KeyRing:
-        """As :meth:`keys`, inside a transaction of the caller."""
+        """As :meth:`keys`, inside a transaction of the caller.
+
+        What is from before the account's newest renewal must be fetched again.
+        """
         raw = await tx.get((*self.scope, "ox", "ring", str(jid)))
-        ring = KeyRing(jid) if raw is None else KeyRing.from_record(raw)
+        ring = KeyRing(jid) if raw is None else ring_from_record(raw)
         if ring.jid != jid:
             raise StoreFailed(ErrorCode.STORE_CORRUPT, "a key ring in the place of another")
-        return ring
+        return ring.renewed(await renewal_within(tx, self.account))
 
 
 def _own_key_lost() -> StoreFailed:

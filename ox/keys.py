@@ -7,22 +7,19 @@ that appears after others were known is never trusted by itself.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_KEY_RING_BYTES
-from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, parse_fingerprint
-from e2ee.records import pack, unpack
+from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress
+from e2ee.renewal import Renewal
 from e2ee.trust import Trust
 from ox.elements import PublicKeysList, data_node, metadata_address
 from ox.engine import Certificate
 
 __all__ = ["KeyRing", "KnownKey", "names_jid", "user_id"]
 
-_KIND: Final = "key-ring"
-_FORMAT: Final = 1
 _SCHEME: Final = "xmpp:"
 
 
@@ -57,12 +54,25 @@ class KnownKey:
         trust: what was decided about it.
         announced: whether the JID's latest list has it.
         raw: the binary public key; ``None`` until it was fetched.
+        former: where the account was renewed since it was fetched, and ``raw`` is ``None``
+            therefore: the binary public key as it was known before.
     """
 
     fingerprint: Fingerprint
     trust: Trust
     announced: bool
     raw: bytes | None = field(default=None, repr=False)
+    former: bytes | None = field(default=None, repr=False)
+
+    @property
+    def seen(self) -> bytes | None:
+        """The public key as it was last seen, however long ago: to merge, never to believe."""
+        return self.raw or self.former
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the account was renewed since the key was fetched."""
+        return self.raw is None and self.former is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +84,14 @@ class KeyRing:
         keys: the keys that are announced or were decided about; fingerprints are unique.
         listed: whether a list was ever fetched, even an empty one.
         ours: the key whose secret part this account holds; only in the ring of the account itself.
+        renewal: the count of the account's renewals that the ring knows of.
     """
 
     jid: BareJid
     keys: tuple[KnownKey, ...] = ()
     listed: bool = False
     ours: Fingerprint | None = None
+    renewal: int = 0
 
     def find(self, fingerprint: Fingerprint) -> KnownKey | None:
         """Return the key with this fingerprint, or ``None``."""
@@ -95,6 +107,11 @@ class KeyRing:
             for key in self.keys
             if key.announced and key.raw is None and key.trust is not Trust.DISTRUSTED
         )
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the list, or an accepted key of before a renewal, must be fetched first."""
+        return not self.listed or any(key.announced and key.outdated for key in self.accepted)
 
     @property
     def current(self) -> tuple[KnownKey, ...]:
@@ -134,6 +151,20 @@ class KeyRing:
             for key in self.current
             if key not in accepted and key.trust is not Trust.DISTRUSTED
         )
+
+    def renewed(self, renewal: Renewal) -> KeyRing:
+        """Return the ring as it counts under the account's newest renewal.
+
+        What was known before is fetched again before anything is sealed to it or believed of it: a
+        key may have been revoked since, or be listed no more.
+
+        Raises:
+            StoreFailed: ``store-corrupt``: the ring knows of a later renewal.
+        """
+        if not renewal.outdates(self.renewal):
+            return self
+        keys = tuple(replace(key, raw=None, former=key.seen) for key in self.keys)
+        return replace(self, keys=keys, listed=False, renewal=renewal.count)
 
     def with_struck_keys(self) -> KeyRing:
         """Return the ring as if nothing had ever been struck, to judge what is from before."""
@@ -178,7 +209,7 @@ class KeyRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, "another key than its node names", rule="XEP-0373 §4.1"
             )
-        others = sum(len(key.raw or b"") for key in self.keys if key.fingerprint != expected)
+        others = sum(len(key.seen or b"") for key in self.keys if key.fingerprint != expected)
         if others + len(certificate.raw) > MAX_KEY_RING_BYTES and not certificate.revoked:
             raise PeerMisbehaved(
                 ErrorCode.LIMIT_EXCEEDED,
@@ -186,7 +217,7 @@ class KeyRing:
                 rule="XEP-0373 §4.1",
             )
         known = self.find(expected)
-        if (known is None or known.raw is None) and not names_jid(certificate, self.jid):
+        if (known is None or known.seen is None) and not names_jid(certificate, self.jid):
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH,
                 f"a key without the user id {user_id(self.jid)}",
@@ -234,59 +265,10 @@ class KeyRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, f"{self.jid} announced no such key", rule="XEP-0373 §4.2"
             )
-        changed = replace(known, trust=trust or known.trust, raw=raw or known.raw)
+        former = None if raw else known.former
+        changed = replace(known, trust=trust or known.trust, raw=raw or known.raw, former=former)
         keys = tuple(changed if key.fingerprint == fingerprint else key for key in self.keys)
         return replace(self, keys=_settled(keys))
-
-    def to_record(self) -> bytes:
-        """Return the ring as a stored record."""
-        return pack(
-            _KIND,
-            _FORMAT,
-            {
-                "jid": str(self.jid),
-                "listed": self.listed,
-                "ours": self.ours,
-                "keys": [
-                    {
-                        "fingerprint": key.fingerprint,
-                        "trust": key.trust.value,
-                        "announced": key.announced,
-                        "raw": b64encode(key.raw).decode() if key.raw else None,
-                    }
-                    for key in self.keys
-                ],
-            },
-        )
-
-    @classmethod
-    def from_record(cls, raw: bytes) -> KeyRing:
-        """Read a stored ring.
-
-        Raises:
-            StoreFailed: ``store-corrupt`` or ``store-too-new``.
-        """
-        fields = unpack(raw, _KIND, _FORMAT)
-        try:
-            ring = cls(
-                jid=BareJid.parse(fields["jid"]),
-                listed=bool(fields["listed"]),
-                ours=None if fields["ours"] is None else parse_fingerprint(fields["ours"]),
-                keys=tuple(
-                    KnownKey(
-                        parse_fingerprint(key["fingerprint"]),
-                        Trust(key["trust"]),
-                        bool(key["announced"]),
-                        b64decode(key["raw"], validate=True) if key["raw"] else None,
-                    )
-                    for key in fields["keys"]
-                ),
-            )
-        except (KeyError, TypeError, ValueError, E2eeError):
-            raise _damaged() from None
-        if ring.to_record() != raw:  # a value of another type reads like the right one
-            raise _damaged()
-        return ring
 
 
 def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:
@@ -294,15 +276,11 @@ def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:
 
     Not before another key was seen: until then nobody knows any better.
     """
-    if not any(key.raw for key in keys):
+    if not any(key.seen for key in keys):
         return keys
     return tuple(key if key.announced else _unseen_untrusted(key) for key in keys)
 
 
 def _unseen_untrusted(key: KnownKey) -> KnownKey:
-    unseen = key.raw is None and key.trust is Trust.AUTOMATIC
+    unseen = key.seen is None and key.trust is Trust.AUTOMATIC
     return replace(key, trust=Trust.UNDECIDED) if unseen else key
-
-
-def _damaged() -> StoreFailed:
-    return StoreFailed(ErrorCode.STORE_CORRUPT, "a stored key ring is damaged")

@@ -98,7 +98,7 @@ def check_believed(
     """
     judged = ring if arrival.stamp is None else ring.with_struck_keys()
     for key in judged.accepted:
-        if key.fingerprint in signers:
+        if key.fingerprint in signers and not key.outdated:
             return key.fingerprint
     undecided = tuple(each for each in judged.undecided if each in signers)
     if undecided:

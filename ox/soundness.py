@@ -7,6 +7,7 @@ a store.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from e2ee.errors import PeerMisbehaved
 from e2ee.names import Fingerprint
@@ -37,5 +38,6 @@ async def sound_keys(
 async def refused_keys(engine: OpenPgpEngine, ring: KeyRing) -> frozenset[Fingerprint]:
     """Return the keys of a ring that the user distrusts or that are known to be revoked."""
     distrusted = {key.fingerprint for key in ring.keys if key.trust is Trust.DISTRUSTED}
-    sound = await sound_keys(engine, ring, ring.keys)
+    seen = (replace(key, raw=key.seen) for key in ring.keys)  # a revocation is for ever
+    sound = await sound_keys(engine, ring, seen)
     return frozenset(distrusted | {each.fingerprint for each in sound if each.revoked})

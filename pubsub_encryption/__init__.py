@@ -6,8 +6,9 @@ Rule: re-exports only.
 from pubsub_encryption.elements import EncryptedItem, Reason, Revoke, SharedSecret
 from pubsub_encryption.items import Authorship, ClearItem, ItemResult, OpenedItem, UnreadableItem
 from pubsub_encryption.keychain import Keychain
-from pubsub_encryption.node import FEATURES, NodeEncryption, Rotation
+from pubsub_encryption.node import FEATURES, NodeEncryption
 from pubsub_encryption.node_secret import NodeSecret, SecretState
+from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import known_nodes, receive
 
 __all__ = [

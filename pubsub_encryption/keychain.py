@@ -9,7 +9,7 @@ its secret is kept as a tombstone, so that the secret is born revoked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,11 +17,11 @@ from typing import Final
 from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved, SecretMissing
 from e2ee.names import BareJid, Fingerprint, NodeAddress, SecretId
+from e2ee.renewal import Renewal
 from e2ee.secret import Secret
-from pubsub_encryption.node_secret import NodeSecret, SecretState
+from pubsub_encryption.node_secret import NodeSecret, SecretState, newest_of
 
 __all__ = ["Keychain"]
-
 
 _TICK: Final = timedelta(seconds=1)  # what a stamp on the wire resolves
 
@@ -39,6 +39,8 @@ class Keychain:
         buried: the same of former owners, each with its owner, who may be named again.
         members: whom the owner granted access; empty for everybody but the owner.
         removed: whom this device of the owner removed, until they are granted access again.
+        renewal: the count of the account's renewals that the keychain knows of.
+        confirmed: whether the owner has said since then what is current; else nothing encrypts.
     """
 
     address: NodeAddress
@@ -49,21 +51,30 @@ class Keychain:
     buried: frozenset[tuple[BareJid, SecretId]] = frozenset()
     members: frozenset[BareJid] = frozenset()
     removed: frozenset[BareJid] = frozenset()
+    renewal: int = 0
+    confirmed: bool = True
 
     @property
     def current(self) -> NodeSecret:
         """The secret that encrypts new items: the newest active one, ties decided by id.
 
         Raises:
-            ApiMisuse: ``no-active-secret``: there is none; ``forbidden``: it is too short, or
-                another device of ours shared it with somebody whom we removed: rotate.
+            ApiMisuse: ``no-active-secret``: there is none; ``store-rolled-back``: the account was
+                renewed since, and the owner has not confirmed it; ``forbidden``: it is too short,
+                or another device of ours shared it with somebody whom we removed: rotate.
         """
-        newest = _newest(s for s in self.secrets if s.state is SecretState.ACTIVE)
+        newest = self._newest_active
         if newest is None:
             raise ApiMisuse(
                 f"no active secret for {self.address}",
                 code=ErrorCode.NO_ACTIVE_SECRET,
                 rule="XEP-0473 §5.2",
+            )
+        if not self.confirmed:
+            raise ApiMisuse(
+                f"the secret of {self.address} is from an older copy of the store; "
+                f"{self.owner} must rotate it, or grant the others access again",
+                code=ErrorCode.STORE_ROLLED_BACK,
             )
         if newest.is_weak:
             raise ApiMisuse(
@@ -80,6 +91,10 @@ class Keychain:
         return newest
 
     @property
+    def _newest_active(self) -> NodeSecret | None:
+        return newest_of(s for s in self.secrets if s.state is SecretState.ACTIVE)
+
+    @property
     def to_revoke(self) -> tuple[NodeSecret, ...]:
         """The secrets of whose revocation a rotation tells people.
 
@@ -92,6 +107,26 @@ class Keychain:
             if secret.state is SecretState.ACTIVE
             or (not secret.foreign and secret.signer not in self.approved)
         )
+
+    def renewed(self, renewal: Renewal) -> Keychain:
+        """Return the keychain as it counts under the account's newest renewal.
+
+        What is known from before it decrypts, and encrypts no more: it may have been revoked since.
+
+        Raises:
+            StoreFailed: ``store-corrupt``: the keychain knows of a later renewal.
+        """
+        if not renewal.outdates(self.renewal):
+            return self
+        return replace(self, renewal=renewal.count, confirmed=False)
+
+    def confirm(self, secret_id: SecretId) -> Keychain:
+        """Take the owner's word, given since the renewal, that this secret is in use.
+
+        It says nothing of a newer secret that we may hold, and a revoked one says nothing at all.
+        """
+        current = self._newest_active
+        return self if current is None or current.id != secret_id else replace(self, confirmed=True)
 
     def find(self, secret_id: SecretId) -> NodeSecret | None:
         """Return the secret with this id, or ``None``."""
@@ -189,7 +224,8 @@ class Keychain:
 
         The new secret is dated after every other one, so that all members agree on what is
         current even when clocks or quick rotations do not. No number of secrets is too great: else
-        nobody could be removed any more.
+        nobody could be removed any more. Where the members are those of before a renewal, none is a
+        member until they are granted access again: somebody may have been removed since.
 
         Args:
             secret_id: the new secret's id.
@@ -214,14 +250,15 @@ class Keychain:
         created = max([now.replace(microsecond=0), *dates])
         if created > now + limits.MAX_CLOCK_SKEW:
             raise ApiMisuse("secrets of this node are dated ahead of our clock; is it right?")
-        before = _newest(self.secrets)
+        before = newest_of(self.secrets)
         inherited = before.type if before else None
         new = NodeSecret(secret_id, value, created, type=content_type or inherited, signer=signer)
         return replace(
             self,
             secrets=(*self._all_revoked(), new),
-            members=self.members - frozenset(leaving),
+            members=self.members - frozenset(leaving) if self.confirmed else frozenset(),
             removed=self.removed | frozenset(leaving),
+            confirmed=True,
         )
 
     def shared(self, secret_id: SecretId, people: Collection[BareJid]) -> Keychain:
@@ -264,7 +301,7 @@ class Keychain:
             return self  # a tombstone
         changed = self.shared(secret_id, people)
         latest = changed.require(secret_id)
-        if latest is not _newest(changed._believed(now)):
+        if latest is not newest_of(changed._believed(now)):
             return changed
         was = before.find(secret_id)
         is_news = was is None or was.state is not latest.state
@@ -319,7 +356,7 @@ class Keychain:
         """
         present = now.replace(microsecond=0)
         believed = self._believed(now)
-        latest = _newest(believed)
+        latest = newest_of(believed)
         return replace(
             self,
             secrets=tuple(
@@ -360,7 +397,3 @@ class Keychain:
                 f"too many secrets for {self.address}",
                 rule="XEP-0473 §5.2",
             )
-
-
-def _newest(secrets: Iterable[NodeSecret]) -> NodeSecret | None:
-    return max(secrets, key=lambda secret: (secret.created, secret.id), default=None)

@@ -20,7 +20,7 @@ from pubsub_encryption.node_secret import NodeSecret, SecretState
 __all__ = ["keychain_from_record", "keychain_to_record"]
 
 _KIND: Final = "keychain"
-_FORMAT: Final = 1
+_FORMAT: Final = 2  # 1 knew of no renewals
 
 
 def keychain_to_record(keychain: Keychain) -> bytes:
@@ -37,6 +37,8 @@ def keychain_to_record(keychain: Keychain) -> bytes:
             "removed": sorted(map(str, keychain.removed)),
             "tombstones": sorted(keychain.tombstones),
             "buried": sorted([str(whose), each] for whose, each in keychain.buried),
+            "renewal": keychain.renewal,
+            "confirmed": keychain.confirmed,
             "secrets": [_secret_to_fields(secret) for secret in keychain.secrets],
         },
     )
@@ -49,6 +51,8 @@ def keychain_from_record(raw: bytes) -> Keychain:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
     fields = unpack(raw, _KIND, _FORMAT)
+    if fields["format"] == 1:
+        fields |= {"renewal": 0, "confirmed": True}
     try:
         return Keychain(
             address=NodeAddress(BareJid.parse(fields["service"]), fields["node"]),
@@ -61,6 +65,8 @@ def keychain_from_record(raw: bytes) -> Keychain:
             ),
             members=frozenset(map(BareJid.parse, fields["members"])),
             removed=frozenset(map(BareJid.parse, fields["removed"])),
+            renewal=int(fields["renewal"]),
+            confirmed=fields["confirmed"] is True,
         )
     except (KeyError, TypeError, ValueError, E2eeError):
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored keychain is damaged") from None

@@ -7,8 +7,7 @@ are encrypted, in ``items.py``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -37,6 +36,7 @@ from e2ee.errors import (
 )
 from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, SecretId, parse_fingerprint
 from e2ee.outbox import queued
+from e2ee.renewal import renewal_within
 from e2ee.secret import Secret
 from e2ee.storage import Transaction
 from e2ee.tokens import random_token
@@ -54,9 +54,10 @@ from pubsub_encryption.items import (
 )
 from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.node_secret import NodeSecret, SecretState
+from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
 
-__all__ = ["FEATURES", "NodeEncryption", "Rotation"]
+__all__ = ["FEATURES", "NodeEncryption"]
 
 FEATURES: Final = (ns.OX_PUBSUB,)
 """Service discovery features that a client using this package announces (XEP-0473 §8)."""
@@ -72,23 +73,6 @@ _ID_BYTES: Final = 16  # 22 base64url characters
 _STORE_HINT: Final = element(ns.HINTS, "store")
 _UNREACHABLE: Final = (DataMissing, EngineFailed, PeerMisbehaved, TrustUndecided)
 """One member's keys, however hostile, never keep the others from a new secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """What a rotation did.
-
-    Attributes:
-        secret_id: the secret that is current now.
-        revoked: the secrets of whose revocation people are told.
-        untold: who could not be told of a revocation or sent the new secret, and why: mostly they
-            have no usable key. Who was to stay stays a member; a later ``grant`` sends what they
-            lack.
-    """
-
-    secret_id: SecretId
-    revoked: tuple[SecretId, ...]
-    untold: Mapping[BareJid, ErrorCode]
 
 
 class NodeEncryption:
@@ -177,7 +161,8 @@ class NodeEncryption:
             if await load_keychain(tx, self.ox, self.address) is not None:
                 raise ApiMisuse(f"{self.address} has secrets already; rotate them instead")
             signer = await self._signer(tx)
-            keychain = Keychain(self.address, self.ox.account, frozenset({signer}))
+            renewal = await renewal_within(tx, self.ox.account)
+            keychain = Keychain(self.address, self.ox.account, frozenset({signer})).renewed(renewal)
             keychain = self._with_new_secret(keychain, signer, content_type=content_type)
             copy = await self._share(tx, keychain.current, self.ox.account)
             await self._commit(tx, keychain, [Create(self.address, _NODE_CONFIG), copy])
@@ -231,6 +216,9 @@ class NodeEncryption:
         affiliation; everybody who had a secret is told that it is revoked; those who stay, and
         ourselves, get the new one. Items published before stay readable to whoever could read them.
 
+        After a renewal of the account nobody stays unasked; see ``Rotation.unsure``. Read the
+        archive of this account first: what it did since the copy is in there.
+
         Args:
             revoke: who loses access.
             reasons: why, for people; at most one per language.
@@ -275,7 +263,12 @@ class NodeEncryption:
                 else:
                     keychain = keychain.shared(new.id, {jid} - {self.ox.account})
             await self._commit(tx, keychain, effects)
-        return Rotation(new.id, tuple(s.id for s in revoked), MappingProxyType(untold))
+        return Rotation(
+            new.id,
+            tuple(secret.id for secret in revoked),
+            MappingProxyType(untold),
+            () if before.confirmed else tuple(sorted(before.members - frozenset(revoke))),
+        )
 
     async def approve(self, owner: BareJid, signer: Fingerprint) -> None:
         """Record the user's word that ``owner``, with this key, may share secrets of the node.
@@ -291,7 +284,8 @@ class NodeEncryption:
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
             keychain = await load_keychain(tx, self.ox, self.address)
             if keychain is None:
-                keychain = Keychain(self.address, owner, frozenset())
+                renewal = await renewal_within(tx, self.ox.account)
+                keychain = Keychain(self.address, owner, frozenset()).renewed(renewal)
             await tx.commit([save_keychain(self.ox, keychain.approve(owner, signer))])
 
     async def disapprove(self, signer: Fingerprint) -> None:

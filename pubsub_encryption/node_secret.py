@@ -6,6 +6,7 @@ Rule: a value only; how secrets become known, current and revoked is decided in 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +17,7 @@ from e2ee.lexical import trim_xml
 from e2ee.names import BareJid, Fingerprint, SecretId
 from e2ee.secret import Secret
 
-__all__ = ["MAX_READINGS", "NodeSecret", "SecretState"]
+__all__ = ["MAX_READINGS", "NodeSecret", "SecretState", "newest_of"]
 
 MAX_READINGS: Final = 2  # ways to read one secret: trimmed, and as it stood
 _BASE64URL: Final = re.compile(rb"[A-Za-z0-9_-]*\Z")
@@ -74,3 +75,8 @@ class NodeSecret:
     def is_weak(self) -> bool:
         """Whether it is too short to encrypt with (XEP-0473 §9)."""
         return len(self.passphrase.reveal().decode()) < limits.MIN_SECRET_CHARS
+
+
+def newest_of(secrets: Iterable[NodeSecret]) -> NodeSecret | None:
+    """Return the secret of the latest date, ties decided by id; ``None`` of none."""
+    return max(secrets, key=lambda secret: (secret.created, secret.id), default=None)

@@ -11,6 +11,7 @@ from typing import Final
 from e2ee import limits, ns
 from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed, TrustUndecided
 from e2ee.names import NodeAddress
+from e2ee.renewal import renewal_within
 from e2ee.storage import Key, Put, Transaction
 from e2ee.xmltree import Element
 from ox.account import OxAccount
@@ -32,6 +33,8 @@ def _key(ox: OxAccount, address: NodeAddress) -> Key:
 async def load_keychain(tx: Transaction, ox: OxAccount, address: NodeAddress) -> Keychain | None:
     """Read what the account knows of a node; ``None`` when it was never heard of.
 
+    What is from before the account's newest renewal is not confirmed.
+
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
@@ -41,7 +44,7 @@ async def load_keychain(tx: Transaction, ox: OxAccount, address: NodeAddress) ->
     keychain = keychain_from_record(raw)
     if keychain.address != address:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored keychain is another node's")
-    return keychain
+    return keychain.renewed(await renewal_within(tx, ox.account))
 
 
 async def known_nodes(ox: OxAccount) -> tuple[NodeAddress, ...]:
@@ -81,11 +84,15 @@ async def receive(ox: OxAccount, opened: OpenedOx) -> tuple[Keychain, ...]:
     if not news:
         return ()
     async with ox.ports.store.exclusive(ox.scope) as tx:
+        renewal = await renewal_within(tx, ox.account)
         keychains: dict[NodeAddress, Keychain] = {}
         for new in news:
             keychain = keychains.get(new.address) or await load_keychain(tx, ox, new.address)
-            keychain = keychain or await _begin(tx, ox, new.address, opened)
-            keychains[new.address] = _take_in(ox, keychain, new, opened)
+            keychain = keychain or (await _begin(tx, ox, new.address, opened)).renewed(renewal)
+            keychain = _take_in(ox, keychain, new, opened)
+            if opened.time > renewal.since:  # else it may be from before what was lost
+                keychain = keychain.confirm(new.id)
+            keychains[new.address] = keychain
         await tx.commit(
             [
                 *(save_keychain(ox, keychain) for keychain in keychains.values()),

@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis profiles, and the seed of a soak run.
+"""What every test shares: hypothesis profiles, the seed of a soak run, a PostgreSQL server.
 
 Rule: no fixture of one area lives here; those stand beside the tests that use them.
 """
@@ -6,10 +6,15 @@ Rule: no fixture of one area lives here; those stand beside the tests that use t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import PostgresServer, start_server
 
 # Each of Sequoia's errors would gather a backtrace, at 70 ms; it asks once, at the first of them.
 os.environ["RUST_BACKTRACE"] = "0"
@@ -38,3 +43,13 @@ def soak_random(request: pytest.FixtureRequest) -> Random:
     """Return randomness that the seed of `make soak` and the test's name determine."""
     seed = request.config.getoption("--hypothesis-seed")
     return Random(f"{seed} {request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL server that runs from its first use to the end of the run."""
+    with (
+        TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as directory,
+        start_server(Path(directory)) as server,
+    ):
+        yield server

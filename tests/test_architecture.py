@@ -31,7 +31,7 @@ ROOFS = {"xmpp_e2ee", "wasm"}
 GROUND = (
     ("errors", "limits", "ns", "secret", "xmlnames"),
     ("names", "records", "lexical"),
-    ("xmltree", "arrival", "storage", "trust"),
+    ("xmltree", "arrival", "anchor", "storage", "trust"),
     ("xmlparse", "xmlwrite", "effects", "ports"),
     ("primitives",),
     ("padding", "tokens", "effect_record", "history"),

@@ -34,8 +34,15 @@ class Narrator(Protocol):
         """Show the beginning of something as the server sees it."""
         ...
 
-    def work(self, label: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
-        """Accompany long work; the block calls what it gets with each number of steps done."""
+    def work(
+        self, label: str, total: int | None
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Accompany long work; the block calls what it gets with each number of steps done.
+
+        Args:
+            label: what is being done.
+            total: how many steps there are, or ``None`` where nobody knows before the end.
+        """
         ...
 
 
@@ -54,6 +61,8 @@ class Silence:
     def show_source(self, text: str) -> None:
         """Show nothing."""
 
-    def work(self, label: str, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    def work(
+        self, label: str, total: int | None
+    ) -> AbstractContextManager[Callable[[int], object]]:
         """Show no progress."""
         return nullcontext(lambda steps: None)

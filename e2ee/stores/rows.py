@@ -1,4 +1,4 @@
-"""Rows: how a key and its value lie in a table, in the order of keys and with a checksum.
+"""Rows: how a key and its value lie in a table, in the order of keys, with a checksum and a link.
 
 Rule: pure functions over bytes; which table the bytes lie in is the store's own business.
 """
@@ -10,10 +10,13 @@ from typing import Final
 
 from e2ee.storage import Key
 
-__all__ = ["AFTER_PREFIX", "checksum", "key_bytes", "parse_key_bytes"]
+__all__ = ["AFTER_PREFIX", "END", "checksum", "key_bytes", "link", "parse_key_bytes"]
 
 AFTER_PREFIX: Final = b"\xff"
 """``key_bytes(prefix) + AFTER_PREFIX`` lies beyond every key that begins with ``prefix``."""
+
+END: Final = b"\xff"
+"""Lies beyond every key; the last row is linked to it."""
 
 
 def key_bytes(key: Key) -> bytes:
@@ -53,3 +56,15 @@ def checksum(raw_key: bytes, value: bytes) -> bytes:
     digest.update(raw_key)
     digest.update(value)
     return digest.digest()
+
+
+def link(raw_key: bytes, raw_next: bytes) -> bytes:
+    """Return 16 bytes that bind a key to the next one in order, or to :data:`END`.
+
+    It finds rows that were taken out or put in whole. Like the checksum, it is no MAC.
+    """
+    return blake2b(
+        len(raw_key).to_bytes(8, "big") + raw_key + raw_next,
+        digest_size=16,
+        person=b"e2ee store link",
+    ).digest()

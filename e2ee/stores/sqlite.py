@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.storage import Change, Key, Put, Transaction
-from e2ee.stores.rows import AFTER_PREFIX, checksum, key_bytes, parse_key_bytes
-from e2ee.stores.sqlite_file import check_schema, connect, translated
+from e2ee.storage import Change, Key, Transaction
+from e2ee.stores.rows import AFTER_PREFIX, key_bytes
+from e2ee.stores.sqlite_errors import translated
+from e2ee.stores.sqlite_file import open_file
+from e2ee.stores.sqlite_rows import change_rows, read_row, read_rows
+from e2ee.stores.sqlite_schema import check_same_schema
 from e2ee.stores.turns import Turn, Turns, deadline, locked
 
 __all__ = ["SqliteStore"]
@@ -30,30 +33,20 @@ _T = TypeVar("_T")
 _FIRST_PAUSE: Final = 0.001  # seconds; about as long as a commit
 _LONGEST_PAUSE: Final = 0.016  # seconds
 
-_GET: Final = "SELECT key, value, checksum FROM entry WHERE key = ?"
-_SCAN: Final = (
-    "SELECT key, value, checksum FROM entry WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
-)
-_BEFORE: Final = "SELECT key, value, checksum FROM entry WHERE key < ? ORDER BY key DESC LIMIT 1"
-_FROM: Final = "SELECT key, value, checksum FROM entry WHERE key >= ? ORDER BY key LIMIT 1"
-_PUT: Final = (
-    "INSERT INTO entry (key, value, checksum) VALUES (?, ?, ?) ON CONFLICT (key) "
-    "DO UPDATE SET value = excluded.value, checksum = excluded.checksum"
-)
-_DELETE: Final = "DELETE FROM entry WHERE key = ?"
-
 
 class SqliteStore:
     """``storage.Store`` in a SQLite file; make it with :meth:`open`.
 
     It belongs to one event loop of one process; after a fork, the child opens its own. Blocks take
-    turns, whatever their scopes, across tasks and processes. Every row carries a checksum.
+    turns, whatever their scopes, across tasks and processes. Every value carries a checksum, and
+    every row a link to the next, so that damage and missing rows are found where they are read.
 
-    What a block deletes or overwrites is gone from the file and its write-ahead log when the block
-    has ended or, where another process was at work just then, after the next one. That makes four
-    flushes of the disk out of one, which is why an operation commits once. What the file system
-    and the disk keep is beyond our reach; and no checksum finds a row missing that was taken out
-    whole, or a file that was replaced by an older copy of itself.
+    A value that a block deletes or overwrites is gone from the file and its write-ahead log when
+    the block has ended or, where another process was at work just then, after the next one. That
+    makes four flushes of the disk out of one, which is why an operation commits once. What is
+    beyond reach: what the file system and the disk keep; the names of deleted rows, which may stay
+    in unused bytes of the file; and an older copy in the place of the file, or a log that is not
+    its own.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -64,16 +57,20 @@ class SqliteStore:
     async def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open the store at ``path``, made first (mode 0600) where there is none.
 
-        The directory must exist, belong to this user or root, and not be writable by others.
+        The directory must exist, belong to this user or root, and not be writable by others; none
+        above it may be writable by everybody, but for those with the sticky bit. A store of an
+        earlier release is brought to the present schema at once, after which that release refuses
+        it; this rewrites the file and may take seconds for 100,000 rows.
 
         Raises:
-            StoreFailed: ``store-forbidden`` when another user could read or replace the file;
-                ``store-corrupt`` when it is damaged or no store; ``store-too-new`` when a later
-                release wrote it; ``store-locked`` after a bounded wait; ``store-full`` or
-                ``store-failed`` otherwise. Whatever was there is left as it was.
+            StoreFailed: ``store-forbidden`` when another user could read or replace the file, or
+                it cannot be written to; ``store-corrupt`` when it is damaged or no store;
+                ``store-too-new`` when a later release wrote it; ``store-locked`` after a bounded
+                wait; ``store-full`` or ``store-failed`` otherwise. Whatever was there is left as
+                it was.
         """
         absolute = Path(path).absolute()
-        return cls(await _unlocked(lambda: connect(absolute), deadline()))
+        return cls(await _unlocked(lambda: open_file(absolute), deadline()))
 
     async def close(self) -> None:
         """Close the file, after the blocks that came before. A second call does nothing.
@@ -120,11 +117,7 @@ class _SqliteTransaction:
 
     async def get(self, key: Key) -> bytes | None:
         self._turn.check_get(key)
-        raw_key = key_bytes(key)
-        for _, value in self._database.rows(_GET, raw_key):
-            return value
-        self._check_around(raw_key, raw_key)
-        return None
+        return self._database.read(key_bytes(key))
 
     async def scan(
         self, prefix: Key, after: Key | None = None, limit: int = 1000
@@ -133,23 +126,11 @@ class _SqliteTransaction:
         start = first = key_bytes(prefix)
         if after is not None:
             first = max(start, key_bytes(after) + b"\x00")  # the least that is beyond ``after``
-        end = start + AFTER_PREFIX
-        page = self._database.rows(_SCAN, first, end, limit)
-        self._check_around(first, end)
-        return page
+        return self._database.read_page(first, start + AFTER_PREFIX, limit)
 
     async def commit(self, changes: Sequence[Change]) -> None:
         self._turn.finish(changes)
         self._database.commit(changes)
-
-    def _check_around(self, start: bytes, end: bytes) -> None:
-        """Make sure that no row is missing because its key was altered.
-
-        Rows are in order (the file was checked when it was opened), so a row whose key was altered
-        to lie outside is the next one outside.
-        """
-        self._database.rows(_BEFORE, start)
-        self._database.rows(_FROM, end)
 
 
 class _Database:
@@ -158,45 +139,47 @@ class _Database:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._process = os.getpid()
-        self._log_is_empty = False  # a process that was killed leaves its own behind
-
-    def run(self, statement: str, *values: bytes | int) -> list[Any]:
-        with translated():
-            # To the end, because an unfinished statement would hold the log.
-            return self.live().execute(statement, values).fetchall()
-
-    def rows(self, statement: str, *values: bytes | int) -> list[tuple[Key, bytes]]:
-        return [_intact(*row) for row in self.run(statement, *values)]
+        self._in_doubt = False
 
     def begin(self) -> None:
+        """Begin a transaction as the only one that may write."""
+        if self._in_doubt:
+            self._empty_log()
+            self._in_doubt = False
         # Deferred, a transaction would be refused its first write after somebody else's commit.
         self.run("BEGIN IMMEDIATE")
         try:
             with translated():
-                check_schema(self.live())
+                check_same_schema(self.live())
         except StoreFailed:
             self.run("ROLLBACK")
             raise
 
+    def read(self, raw_key: bytes) -> bytes | None:
+        with translated():
+            return read_row(self.live(), raw_key)
+
+    def read_page(self, first: bytes, end: bytes, limit: int) -> list[tuple[Key, bytes]]:
+        with translated():
+            return read_rows(self.live(), first, end, limit)
+
     def commit(self, changes: Sequence[Change]) -> None:
-        self._log_is_empty = False
-        for change in changes:
-            raw_key = key_bytes(change.key)
-            if isinstance(change, Put):
-                self.run(_PUT, raw_key, change.value, checksum(raw_key, change.value))
-            else:
-                self.run(_DELETE, raw_key)
-        self.run("COMMIT")
+        with translated():
+            change_rows(self.live(), changes)
+        try:
+            self.run("COMMIT")
+        except StoreFailed as failure:
+            if failure.code is ErrorCode.STORE_FAILED:
+                self._disown()
+            raise
 
     def end(self) -> None:
         """Undo what was not committed, and move what was from the log to the file."""
         if self.live().in_transaction:
             self.run("ROLLBACK")
-        if not self._log_is_empty:
-            # The commit is durable whatever happens here; what fails is tried again next time.
-            with suppress(StoreFailed):
-                [(busy, _, _)] = self.run("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._log_is_empty = not busy
+        # The commit is durable whatever happens here; what fails is tried again next time.
+        with suppress(StoreFailed):
+            self._empty_log()
 
     def close(self) -> None:
         if not self.closed:
@@ -216,15 +199,37 @@ class _Database:
             raise ApiMisuse("the store was opened before this process was forked; open it anew")
         return self._connection
 
+    def run(self, statement: str) -> list[Any]:
+        with translated():
+            # To the end, because an unfinished statement would hold the log.
+            return self.live().execute(statement).fetchall()
 
-def _intact(raw_key: object, value: object, written: object) -> tuple[Key, bytes]:
-    if (
-        isinstance(raw_key, bytes)
-        and isinstance(value, bytes)
-        and written == checksum(raw_key, value)
-    ):
-        return parse_key_bytes(raw_key), value
-    raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored row was altered")
+    def _disown(self) -> None:
+        """Make sure that a commit whose flush failed is not found in the log after a crash.
+
+        Raises:
+            StoreFailed: ``store-uncertain`` when the log cannot be emptied. The next block begins
+                only when it can.
+        """
+        try:
+            if self.live().in_transaction:
+                self.run("ROLLBACK")
+            self._empty_log()
+        except StoreFailed:
+            self._in_doubt = True
+            raise StoreFailed(
+                ErrorCode.STORE_UNCERTAIN, "a commit failed, and could not be undone for certain"
+            ) from None
+
+    def _empty_log(self) -> None:
+        """Move what is in the log to the file, and cut the log to nothing.
+
+        Raises:
+            StoreFailed: ``store-locked`` when another process is at work; others as they come.
+        """
+        [(busy, _, _)] = self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise locked()
 
 
 async def _unlocked(attempt: Callable[[], _T], until: float) -> _T:

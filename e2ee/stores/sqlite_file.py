@@ -1,134 +1,117 @@
-"""The file of a SQLite store: who may touch it, how it is made, and which formats are refused.
+"""The file of a SQLite store: who may touch it, how it is made, and how it is opened.
 
-Rule: whether a file may be used is decided here, when it is opened; its rows are read and written
-in ``sqlite.py``. For POSIX file systems with hard links, and never for a network share, on which
-SQLite's write-ahead log cannot be shared between processes.
+Rule: whether a file may be used is decided here, when it is opened; what lies in it is the business
+of ``sqlite_schema.py`` and ``sqlite_rows.py``. For POSIX file systems with hard links, and never
+for a network share, on which SQLite's write-ahead log cannot be shared between processes.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.stores.sqlite_errors import translated
+from e2ee.stores.sqlite_schema import check_format, create, upgrade
 
-__all__ = ["check_schema", "connect", "translated"]
+__all__ = ["open_file", "schema_of_file"]
 
-_SCHEMA: Final = 1  # in SQLite's ``user_version``
-_APPLICATION_ID: Final = 0x65326565  # "e2ee": tells a store from every other SQLite file
 _MODE: Final = 0o600  # SQLite gives it to the companions, too
-_COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
-_TABLE: Final = (
-    "CREATE TABLE entry (key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, "
-    "checksum BLOB NOT NULL) WITHOUT ROWID"
-)
-_CREATE: Final = f"""
-    PRAGMA application_id = {_APPLICATION_ID};
-    PRAGMA user_version = {_SCHEMA};
-    {_TABLE};
-"""
+_COMPANIONS: Final = ("", "-wal", "-shm")
+_DRAFT: Final = "draft"
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _SETTINGS: Final = """
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;    -- NORMAL loses the last commits in a power cut
-    PRAGMA secure_delete = ON;    -- zeros where a secret was; not everywhere the default
-    PRAGMA temp_store = MEMORY;   -- no temporary files beside ours
+    PRAGMA trusted_schema = OFF;  -- no function runs because a table says so
     PRAGMA cell_size_check = ON;  -- finds damaged pages sooner
+    PRAGMA mmap_size = 0;         -- or a file that is cut short would kill the process
+    PRAGMA temp_store = MEMORY;   -- no temporary files beside ours
 """
-_SQLITE_CODES: Final = {
-    sqlite3.SQLITE_FULL: ErrorCode.STORE_FULL,
-    sqlite3.SQLITE_BUSY: ErrorCode.STORE_LOCKED,
-    sqlite3.SQLITE_LOCKED: ErrorCode.STORE_LOCKED,
-    sqlite3.SQLITE_PROTOCOL: ErrorCode.STORE_LOCKED,  # too many others at once
-    sqlite3.SQLITE_CORRUPT: ErrorCode.STORE_CORRUPT,
-    sqlite3.SQLITE_ERROR: ErrorCode.STORE_CORRUPT,  # constant statements: the tables are wrong
-    sqlite3.SQLITE_NOTADB: ErrorCode.STORE_CORRUPT,
-    sqlite3.SQLITE_READONLY: ErrorCode.STORE_FORBIDDEN,
-    sqlite3.SQLITE_PERM: ErrorCode.STORE_FORBIDDEN,
-}
-_SYSTEM_CODES: Final = {
-    errno.ENOSPC: ErrorCode.STORE_FULL,
-    errno.EDQUOT: ErrorCode.STORE_FULL,
-    errno.EACCES: ErrorCode.STORE_FORBIDDEN,
-    errno.EPERM: ErrorCode.STORE_FORBIDDEN,
-    errno.EROFS: ErrorCode.STORE_FORBIDDEN,
-}
+_WRITER_SETTINGS: Final = """
+    PRAGMA synchronous = FULL;    -- NORMAL loses the last commits in a power cut
+    PRAGMA fullfsync = ON;        -- on macOS nothing less reaches the disk
+    PRAGMA secure_delete = ON;    -- zeros where a secret was; not everywhere the default
+"""
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the store's file at the absolute ``path``, made first where there is none.
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open the store's file at the absolute ``path``, made or migrated first where it must be.
 
     Raises:
-        StoreFailed: ``store-forbidden`` when another user could read or replace the file;
-            ``store-corrupt`` when it is damaged or no store; ``store-too-new`` when a later
-            release wrote it, and the file is left as it was; ``store-locked`` when another process
-            is busy with it for the moment; ``store-full`` or ``store-failed`` otherwise.
+        StoreFailed: ``store-forbidden`` when another user could read or replace the file, or this
+            one cannot write to it; ``store-corrupt`` when it is damaged or no store;
+            ``store-too-new`` when a later release wrote it, and the file is left as it was;
+            ``store-locked`` when another process is busy with it for the moment; ``store-full`` or
+            ``store-failed`` otherwise.
     """
     with translated():
-        _check_directory(path.parent)
+        path = _placed(path)
         if not os.path.lexists(path):
             _create(path)
-        _check_files(path)
-        _check_format(path)
-        return _connection(path)
+        _check(path)
+        connection = _writer(path)
+        try:
+            upgrade(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
-def check_schema(connection: sqlite3.Connection) -> None:
-    """Refuse a schema that this release does not know.
+def schema_of_file(path: Path) -> int:
+    """Return the number of the schema of the file at the absolute ``path``, which is not changed.
 
     Raises:
-        StoreFailed: ``store-too-new``; ``store-corrupt`` for a number that was never used.
+        StoreFailed: as :func:`open_file`; ``store-failed`` also when there is no file.
     """
-    [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
-    if schema > _SCHEMA:
-        raise StoreFailed(
-            ErrorCode.STORE_TOO_NEW, f"the store has schema {schema}, this release knows {_SCHEMA}"
-        )
-    if schema < 1:
-        raise StoreFailed(ErrorCode.STORE_CORRUPT, "the store has no schema number")
+    with translated():
+        return _check(_placed(path))
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise what SQLite and the system raise as ``StoreFailed``, without its text."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; 0: Python's own
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        code = _SQLITE_CODES.get(primary, ErrorCode.STORE_FAILED)
-        raise StoreFailed(code, f"SQLite failed with {name}") from None
-    except UnicodeDecodeError:  # out of sqlite3, which quotes a damaged table in its error's text
-        raise StoreFailed(ErrorCode.STORE_CORRUPT, "the tables of the store were altered") from None
-    except OSError as error:
-        code = _SYSTEM_CODES.get(error.errno or 0, ErrorCode.STORE_FAILED)
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        raise StoreFailed(code, f"the system failed with {name}") from None
+def _placed(path: Path) -> Path:
+    """Return ``path`` without symbolic links in its directory, which is checked."""
+    directory = Path(os.path.realpath(path.parent, strict=True))
+    _check_directory(directory)
+    return directory / path.name
+
+
+def _check(path: Path) -> int:
+    """Check the files and what is in them without a change; return the schema."""
+    _check_files(path)
+    with closing(_open(path, "ro")) as reader:  # a writer may write even when it is closed
+        return check_format(reader)
 
 
 def _check_directory(directory: Path) -> None:
     """Refuse a directory in which others could put a file of theirs in the place of ours."""
     found = directory.stat()
-    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StoreFailed(
-            ErrorCode.STORE_FORBIDDEN, "the store's directory can be changed by other users"
-        )
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & _OTHERS_MAY_WRITE:
+        raise _forbidden("the store's directory can be changed by other users")
+    for ancestor in directory.parents:
+        mode = ancestor.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # sticky, as /tmp: only its own may go
+            raise _forbidden("a directory above the store can be changed by every user")
+    if not _may_write(directory):
+        raise _forbidden("the store's directory is read-only for this user")
 
 
 def _create(path: Path) -> None:
     """Make the file whole and then name it, so that none is ever seen half made."""
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
-        draft = Path(directory, "draft")
+    with TemporaryDirectory(dir=path.parent, prefix=_draft_prefix(path)) as directory:
+        draft = Path(directory, _DRAFT)
         draft.touch(_MODE)
         draft.chmod(_MODE)  # whatever the umask has taken away
-        with closing(_connection(draft)) as connection:
-            connection.executescript(_CREATE)
+        with closing(_writer(draft)) as connection:
+            create(connection)
+            # Closing would do it, too, but not say when it could not: the log is not named with it.
+            [(busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if busy:
+                raise StoreFailed(ErrorCode.STORE_LOCKED, "the new store is in use by others")
         with suppress(FileExistsError):  # another process was first: its file is as good
             os.link(draft, path)
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -139,6 +122,7 @@ def _create(path: Path) -> None:
 
 
 def _check_files(path: Path) -> None:
+    _forget_drafts(path)
     for suffix in _COMPANIONS:
         try:
             found = Path(f"{path}{suffix}").lstat()
@@ -149,34 +133,73 @@ def _check_files(path: Path) -> None:
             or stat.S_IMODE(found.st_mode) != _MODE
             or found.st_uid != os.geteuid()
         ):
-            raise StoreFailed(
-                ErrorCode.STORE_FORBIDDEN,
-                "the store is not a plain file that this user alone can read and write",
+            raise _forbidden(
+                "the store is not a plain file that this user alone can read and write"
             )
+        if found.st_nlink > 1:  # opened by two names, it would have two logs
+            raise _forbidden("the store's file has a second name, a hard link")
+    if os.path.lexists(f"{path}-journal"):  # SQLite would write to the file what it says
+        raise StoreFailed(
+            ErrorCode.STORE_CORRUPT, "another program's journal lies beside the store"
+        )
+    if not _may_write(path):
+        raise _forbidden("the store's file is read-only for this user")
 
 
-def _check_format(path: Path) -> None:
-    """Look at the file through a connection that cannot write; even closing another one writes."""
-    with closing(_open(path, "ro")) as connection:
-        [(application_id,)] = connection.execute("PRAGMA application_id").fetchall()
-        if application_id != _APPLICATION_ID:
-            raise StoreFailed(ErrorCode.STORE_CORRUPT, "the file is not a store of this project")
-        check_schema(connection)
-        tables = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-        if tables != [(_TABLE,)]:
-            raise StoreFailed(ErrorCode.STORE_CORRUPT, "the tables of the store were altered")
-        if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-            raise StoreFailed(ErrorCode.STORE_CORRUPT, "the pages of the store are damaged")
+def _forget_drafts(path: Path) -> None:
+    """Remove the second name of a file whose maker was killed before it could do so itself."""
+    if path.lstat().st_nlink == 1:
+        return
+    for directory in path.parent.iterdir():
+        if directory.name.startswith(_draft_prefix(path)):
+            with suppress(FileNotFoundError):  # the maker is alive and does so at this moment
+                draft = directory / _DRAFT
+                if draft.samefile(path):
+                    draft.unlink()
+                    rmtree(directory, ignore_errors=True)  # a power cut leaves companions, too
 
 
-def _connection(path: Path) -> sqlite3.Connection:
+def _draft_prefix(path: Path) -> str:
+    return f".{path.name}-"
+
+
+def _may_write(path: Path) -> bool:
+    """Return whether the permissions and the file system let this user write to ``path``."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _forbidden(message: str) -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_FORBIDDEN, message)
+
+
+def _writer(path: Path) -> sqlite3.Connection:
     connection = _open(path, "rw")
     try:
-        connection.executescript(_SETTINGS)
-    except sqlite3.Error:
+        [(mode,)] = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        if mode != "wal":
+            raise StoreFailed(ErrorCode.STORE_FAILED, "no write-ahead log on this file system")
+        connection.executescript(_WRITER_SETTINGS)
+        _make_sure_of_writing(connection)
+    except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_sure_of_writing(connection: sqlite3.Connection) -> None:
+    """Refuse a connection that was opened for reading only, and would stay so.
+
+    SQLite opens in that way what it cannot open for writing at the moment, be it for want of a file
+    descriptor.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # begins to read where it cannot begin to write
+        [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
+        connection.execute(f"PRAGMA user_version = {schema}")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # somebody else writes: so can we
+            raise
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
@@ -188,4 +211,5 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     )
     # Damage may turn a BLOB into invalid text, which the default factory does not survive.
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.executescript(_SETTINGS)  # none of them reads the file
     return connection

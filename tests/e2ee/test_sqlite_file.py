@@ -8,15 +8,17 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from e2ee.errors import ErrorCode, StoreFailed
-from e2ee.storage import Key, Put
+from e2ee.storage import Key, Put, Remove
 from e2ee.stores.sqlite import SqliteStore
+from e2ee.stores.sqlite_schema import NEWEST_SCHEMA
+from tests.support.source import ROOT
 
 ME = ("juliet@capulet.lit",)
 ROWS: dict[Key, bytes] = {
@@ -38,33 +40,6 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     before = os.umask(request.param)
     yield
     os.umask(before)
-
-
-async def fill(path: Path) -> None:
-    async with await SqliteStore.open(path) as store, store.exclusive(ME) as transaction:
-        await transaction.commit([Put(key, value) for key, value in ROWS.items()])
-
-
-async def read(path: Path) -> dict[Key, bytes]:
-    """Read every row both ways; both must find the same."""
-    async with await SqliteStore.open(path) as store, store.exclusive(()) as transaction:
-        found = {key: await transaction.get(key) for key in ROWS}
-        assert dict(await transaction.scan(())) == found
-        return {key: value for key, value in found.items() if value is not None}
-
-
-async def refusal(path: Path) -> ErrorCode:
-    with pytest.raises(StoreFailed) as failure:
-        await SqliteStore.open(path)
-    return failure.value.code
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {
-        found.name: found.read_bytes()
-        for found in directory.iterdir()
-        if not found.name.endswith("-shm") and found.stat().st_size  # locks are no content
-    }
 
 
 async def test_a_store_is_made_once_and_opened_again(path: Path) -> None:
@@ -146,6 +121,10 @@ def directory_of_everybody(path: Path) -> None:
     path.parent.chmod(0o1777)
 
 
+def hard_linked(path: Path) -> None:
+    path.with_name("second.db").hardlink_to(path)
+
+
 def owned_by_another(path: Path) -> None:
     os.chown(path, OTHER_USER, -1)
 
@@ -159,7 +138,7 @@ def directory_owned_by_another(path: Path) -> None:
     [
         symlinked, dangling, log_symlinked, log_readable, pipe, folder, group_readable,
         others_writable, read_only, directory_of_the_group, directory_of_everybody,
-        owned_by_another, directory_owned_by_another,
+        hard_linked, owned_by_another, directory_owned_by_another,
     ],
 )  # fmt: skip
 async def test_r_07_a_file_that_others_reach_is_refused(
@@ -172,6 +151,27 @@ async def test_r_07_a_file_that_others_reach_is_refused(
     names = set(os.listdir(path.parent))
     assert await refusal(path) is ErrorCode.STORE_FORBIDDEN
     assert set(os.listdir(path.parent)) == names
+
+
+async def test_r_07_a_directory_below_one_of_everybody_is_refused(tmp_path: Path) -> None:
+    above, below = tmp_path / "above", tmp_path / "above" / "deeper" / "below"
+    below.mkdir(parents=True, mode=0o700)
+    await fill(below / "store.db")
+    above.chmod(0o777)
+    assert await refusal(below / "store.db") is ErrorCode.STORE_FORBIDDEN
+    (tmp_path / "way").symlink_to(below)
+    assert await refusal(tmp_path / "way" / "store.db") is ErrorCode.STORE_FORBIDDEN
+    above.chmod(0o1777)  # as /tmp: what is not theirs, they can neither rename nor remove
+    assert await read(tmp_path / "way" / "store.db") == ROWS
+
+
+async def test_r_07_the_second_name_that_a_killed_maker_left_is_removed(path: Path) -> None:
+    await fill(path)
+    draft = path.with_name(".store.db-killed")
+    draft.mkdir(mode=0o700)
+    draft.joinpath("draft").hardlink_to(path)
+    assert await read(path) == ROWS
+    assert [found.name for found in path.parent.iterdir()] == ["store.db"]
 
 
 async def test_a_directory_that_is_not_there_is_not_made(path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_r_09_a_newer_schema_is_refused_and_every_byte_kept(path: Path, wh
     upgrade = (
         "import os, sqlite3, sys\n"
         "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "connection.execute('PRAGMA user_version = 2')\n"
+        f"connection.execute('PRAGMA user_version = {NEWEST_SCHEMA + 1}')\n"
         "if sys.argv[2] == 'in the file': connection.close()\n"
         "os._exit(0)\n"  # killed: the log is left as it is
     )
@@ -236,9 +236,16 @@ async def test_r_09_a_newer_schema_is_refused_and_every_byte_kept(path: Path, wh
     assert contents(path.parent) == before
 
 
+STALE = (
+    (NEWEST_SCHEMA + 1, ErrorCode.STORE_TOO_NEW),
+    (NEWEST_SCHEMA - 1, ErrorCode.STORE_CORRUPT),
+    (0, ErrorCode.STORE_CORRUPT),
+)
+
+
 async def test_r_09_a_schema_that_becomes_newer_meanwhile_is_refused(path: Path) -> None:
     async with await SqliteStore.open(path) as store:
-        for schema, code in ((2, ErrorCode.STORE_TOO_NEW), (0, ErrorCode.STORE_CORRUPT)):
+        for schema, code in STALE:
             with closing(sqlite3.connect(path)) as other:
                 other.execute(f"PRAGMA user_version = {schema}")
             with pytest.raises(StoreFailed) as failure:
@@ -246,60 +253,66 @@ async def test_r_09_a_schema_that_becomes_newer_meanwhile_is_refused(path: Path)
                     pass
             assert failure.value.code is code
         with closing(sqlite3.connect(path)) as other:
-            other.execute("PRAGMA user_version = 1")
+            other.execute(f"PRAGMA user_version = {NEWEST_SCHEMA}")
         async with store.exclusive(ME) as transaction:
             await transaction.commit([Put((*ME, "a"), b"1")])
 
 
-async def survives(path: Path) -> None:
-    """Damage is found, or has done no harm; what is read is what was written."""
-    found: ErrorCode | None = None
+# -- read-only media
+
+
+@contextmanager
+def mounted_read_only(directory: Path) -> Iterator[None]:
+    """Let the kernel refuse every write below ``directory``, even to root."""
     try:
-        assert await read(path) == ROWS
-    except StoreFailed as failure:
-        found = failure.code
-    assert found in (None, ErrorCode.STORE_CORRUPT, ErrorCode.STORE_TOO_NEW)
+        for arguments in (("--bind", directory, directory), ("-o", "remount,bind,ro", directory)):
+            subprocess.run(["mount", *arguments], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        subprocess.run(["umount", directory], check=False, capture_output=True)
+        pytest.skip("only root of a whole machine can mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
 
 
-async def test_r_04_a_truncated_file_is_never_read_as_data(path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("log", [False, True])
+async def test_r_03_read_only_media_are_refused_and_kept(path: Path, log: bool) -> None:
     await fill(path)
-    whole = path.read_bytes()
-    for length in range(0, len(whole), 4096):
-        path.write_bytes(whole[:length])
-        assert await refusal(path) is ErrorCode.STORE_CORRUPT
-    for length in Random(4).sample(range(len(whole)), 20):  # the end of a page may be unused
-        path.write_bytes(whole[:length])
-        await survives(path)
-    path.write_bytes(whole)
-    assert await read(path) == ROWS
+    if log:
+        await unfinished(path, "0", b"new")
+    before = contents(path.parent)
+    with mounted_read_only(path.parent):
+        for attempt in (path, path.with_name("new.db")):
+            with pytest.raises(StoreFailed, match="read-only") as failure:
+                await SqliteStore.open(attempt)
+            assert failure.value.code is ErrorCode.STORE_FORBIDDEN
+        assert contents(path.parent) == before
+    assert await read(path) == (ROWS | {(*ME, "0"): b"new"} if log else ROWS)
 
 
-async def test_r_04_a_zero_page_is_never_read_as_data(path: Path) -> None:
-    await fill(path)
-    whole = path.read_bytes()
-    for start in range(0, len(whole), 4096):
-        path.write_bytes(whole[:start] + bytes(4096) + whole[start + 4096 :])
-        await survives(path)
+# -- settings
 
 
-async def flip_bits(path: Path, random: Random, tries: int) -> None:
-    await fill(path)
-    whole = path.read_bytes()
-    for number in range(tries):
-        damaged = bytearray(whole)
-        page = 4096 * random.randrange(len(whole) // 4096)
-        # Every second time among the first bytes of a page, where its structure is written.
-        damaged[page + random.randrange(80 if number % 2 else 4096)] ^= 1 << random.randrange(8)
-        path.write_bytes(damaged)
-        await survives(path)
+async def test_the_settings_hold_on_every_connection(path: Path) -> None:
+    async with await SqliteStore.open(path), await SqliteStore.open(path) as store:
+        settings = {
+            "trusted_schema": 0, "cell_size_check": 1, "mmap_size": 0, "temp_store": 2,
+            "journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "secure_delete": 1,
+            "busy_timeout": 0,
+        }  # fmt: skip
+        for name, value in settings.items():
+            assert store._database.run(f"PRAGMA {name}") in ([(value,)], []), name
 
 
-async def test_r_04_a_flipped_bit_is_never_read_as_data(path: Path) -> None:
-    await flip_bits(path, Random(4), 250)
-
-
-@pytest.mark.soak
-async def test_r_04_many_flipped_bits_are_never_read_as_data(
-    path: Path, soak_random: Random
+async def test_a_file_system_without_a_write_ahead_log_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await flip_bits(path, soak_random, 10_000)
+    connect = sqlite3.connect
+    # Another virtual file system of SQLite's own, which shares no memory between processes.
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda name, **also: connect(f"{name}&vfs=unix-none", **also)
+    )
+    assert await refusal(path) is ErrorCode.STORE_FAILED
+    assert not list(path.parent.iterdir())

@@ -20,6 +20,7 @@ from e2ee.storage import Put
 from ox.container import unwrap
 from ox.elements import read_openpgp, write_openpgp
 from ox.grammar import check_encrypted_message
+from ox.key_record import ring_to_record
 from ox.packets import Tag, write_packet
 from tests.support.forge import SIGN, bind, certify, forged, new_ed25519, one_pass_message, sign
 from tests.support.openpgp import decryption_keys_of
@@ -134,7 +135,7 @@ class TestSigner:
             replace(key, raw=expired) if key.fingerprint == ghost.name else key for key in ring.keys
         )
         row = (JULIET, "ox", "ring", ROMEO)
-        await stage.juliet.write(Put(row, replace(ring, keys=keys).to_record()))
+        await stage.juliet.write(Put(row, ring_to_record(replace(ring, keys=keys))))
         assert await stage.juliet.open(await stage.romeo.seal(stage.juliet), stage.romeo)
         assert await stage.juliet.seal(stage.romeo)
 

@@ -48,7 +48,8 @@ async def test_r_03_a_full_disk_leaves_everything_as_it_was(step: str) -> None:
         (b"", ErrorCode.STORE_CORRUPT),
         (b"{}", ErrorCode.STORE_CORRUPT),
         (b'{"kind":"keychain","format":1}', ErrorCode.STORE_CORRUPT),
-        (b'{"kind":"keychain","format":2}', ErrorCode.STORE_TOO_NEW),
+        (b'{"kind":"keychain","format":2}', ErrorCode.STORE_CORRUPT),
+        (b'{"kind":"keychain","format":3}', ErrorCode.STORE_TOO_NEW),
     ],
 )
 async def test_r_04_a_damaged_keychain_is_never_begun_anew(row: bytes, code: ErrorCode) -> None:

@@ -15,6 +15,7 @@ from e2ee.storage import Put
 from e2ee.trust import BlindTrustOnFirstSight, Trust
 from e2ee.xmltree import element
 from ox.engine import KeyHandle
+from ox.key_record import ring_to_record
 from ox.keys import KnownKey
 from pubsub_encryption.elements import Reason
 from pubsub_encryption.node_secret import NodeSecret, SecretState
@@ -72,7 +73,7 @@ async def test_n_02_nor_is_it_handed_to_newcomers() -> None:
         bad = KnownKey(other, Trust.DISTRUSTED, announced=False)
         ring = replace(ring, keys=(*ring.keys, bad))
         key = (str(juliet.jid), "ox", "ring", str(juliet.jid))
-        await tx.commit([save_keychain(juliet.ox, keychain), Put(key, ring.to_record())])
+        await tx.commit([save_keychain(juliet.ox, keychain), Put(key, ring_to_record(ring))])
     await node.grant(romeo.jid)
     await juliet.flush()
     await romeo.catch_up()

@@ -18,12 +18,28 @@ import pytest
 
 from tests.support.source import ROOT
 
-__all__ = ["require_module", "require_npm_package", "require_program", "require_shared"]
+__all__ = [
+    "require_module",
+    "require_npm_package",
+    "require_program",
+    "require_server_program",
+    "require_shared",
+]
 
 
 def require_program(name: str) -> str:
     """Return the path of a program, or skip the running test."""
     return shutil.which(name) or _missing(f"the program {name} is not installed")
+
+
+def require_server_program(name: str) -> str:
+    """Return the path of a program of PostgreSQL's server, or skip the running test.
+
+    Debian keeps each release in a directory of its own, outside of PATH; the newest is taken.
+    """
+    releases = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    newest = max(releases, key=lambda path: float(path.parts[-3]), default=None)
+    return str(newest) if newest else require_program(name)
 
 
 def require_module(name: str) -> ModuleType:

@@ -25,6 +25,7 @@ from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from ox.account import OxAccount
 from ox.engine import OpenPgpEngine
+from ox.key_record import ring_to_record
 from ox.keys import KeyRing, KnownKey
 from ox.opened import OpenedOx
 from pubsub_encryption.items import ClearItem, OpenedItem, open_items
@@ -128,7 +129,7 @@ async def _believe(ox: OxAccount, opened: OpenedOx) -> None:
     """Let the signer be an accepted key of the sender: in a vector, every one is."""
     ring = KeyRing(opened.sender, (KnownKey(opened.signer, Trust.AUTOMATIC, True),), listed=True)
     async with ox.ports.store.exclusive(ox.scope) as tx:
-        await tx.commit([Put((*ox.scope, "ox", "ring", str(ring.jid)), ring.to_record())])
+        await tx.commit([Put((*ox.scope, "ox", "ring", str(ring.jid)), ring_to_record(ring))])
 
 
 def _opened(ox: OxAccount, step: dict[str, Any]) -> OpenedOx:

@@ -13,6 +13,7 @@ import click
 
 from e2ee.errors import E2eeError
 from xmpp_e2ee.cli.demo import demo
+from xmpp_e2ee.cli.store import store
 from xmpp_e2ee.transport import StanzaRefused
 
 __all__ = ["main"]
@@ -37,7 +38,7 @@ class _Program(click.Group):
             raise _Failed(f"{error.code}: {error}") from None
         except StanzaRefused as refusal:
             raise _Failed(str(refusal)) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):  # the second one while somebody was asked
             raise click.exceptions.Exit(_INTERRUPTED) from None
 
 
@@ -51,3 +52,4 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(store)

@@ -81,7 +81,7 @@ class Screen:
             self._out.print(Text(_INDENT).append_text(line), no_wrap=True)
 
     @contextmanager
-    def work(self, label: str, total: int) -> Iterator[Callable[[int], object]]:
+    def work(self, label: str, total: int | None) -> Iterator[Callable[[int], object]]:
         """Show a progress bar while the block runs."""
         columns = (TextColumn("    {task.description}"), BarColumn(), MofNCompleteColumn())
         hidden = not self._err.is_terminal

@@ -1,0 +1,339 @@
+"""PostgresStore: the store of components, tables in a PostgreSQL database that many share.
+
+Rule: rows and transactions only; connections are judged and kept in ``postgres_connection.py`` and
+``postgres_pool.py``, tables and locks are made and named in ``postgres_schema.py``.
+
+Everything of a block happens in one transaction, which takes the advisory locks of its scope before
+it sees anything. Since a block keeps to its scope, what others have committed meanwhile is never in
+its view: one snapshot, without the failures of stricter isolation levels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.secret import Secret
+from e2ee.storage import Change, Key, Put, Transaction
+from e2ee.stores.lanes import Lanes
+from e2ee.stores.postgres_connection import Connection, retried
+from e2ee.stores.postgres_pool import Pool, Seat
+from e2ee.stores.postgres_schema import SCHEMA, begin, check_schema
+from e2ee.stores.rows import AFTER_PREFIX, checksum, key_bytes, parse_key_bytes
+from e2ee.stores.turns import Turn, deadline
+
+if TYPE_CHECKING:
+    import asyncpg
+
+__all__ = ["PostgresStore"]
+
+_T = TypeVar("_T")
+
+_HEAD: Final = 1024  # bytes of a key in the index, which takes some 2,700 of a row
+_PART: Final = 8 * 1024 * 1024  # bytes of keys and values in one statement
+_ASKING_TIME: Final = 30.0  # seconds to ask what became of a commit
+
+_SAVE: Final = f"""
+    SAVEPOINT begun;
+    SELECT FROM xmpp_e2ee.store WHERE number = {SCHEMA};
+"""
+_SAVED: Final = "SELECT 1"  # what the server says of one row
+_GET: Final = """
+    SELECT head || tail, value, checksum FROM xmpp_e2ee.entry WHERE head = $1 AND digest = $2
+"""
+_SCAN: Final = """
+    SELECT head || tail, value, checksum FROM xmpp_e2ee.entry
+    WHERE (head, tail) >= ($1, $2) AND (head, tail) < ($3, $4)
+    ORDER BY head, tail LIMIT $5
+"""
+_CHANGE: Final = """
+    WITH gone AS (
+        DELETE FROM xmpp_e2ee.entry
+        USING unnest($1::bytea[], $2::bytea[]) AS key (head, digest)
+        WHERE entry.head = key.head AND entry.digest = key.digest
+    ), put AS (
+        INSERT INTO xmpp_e2ee.entry (head, digest, tail, value, checksum)
+        SELECT * FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])
+        ON CONFLICT (head, digest)
+        DO UPDATE SET value = excluded.value, checksum = excluded.checksum
+    )
+    INSERT INTO xmpp_e2ee.receipt (client, seat, number, written) VALUES ($8, $9, $10, now())
+    ON CONFLICT (client, seat) DO UPDATE SET number = excluded.number, written = excluded.written
+"""
+_RECEIPT: Final = "SELECT number FROM xmpp_e2ee.receipt WHERE client = $1 AND seat = $2"
+_NEW_CLIENT: Final = "SELECT uuid_send(gen_random_uuid())"
+_FORGET: Final = """
+    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    DELETE FROM xmpp_e2ee.receipt WHERE (client, seat) IN (
+        SELECT client, seat FROM xmpp_e2ee.receipt
+        WHERE written < now() - interval '1 day' FOR UPDATE SKIP LOCKED
+    );
+    COMMIT;
+"""
+
+
+class PostgresStore:
+    """``storage.Store`` in a PostgreSQL database (13 or later); make it with :meth:`open`.
+
+    Blocks whose scopes do not overlap run side by side, in this process, in others and on other
+    hosts, as many in this store as it has connections; tasks that want one account (the first part
+    of a scope) wait in line without one. Whoever holds a scope and vanishes with their host is
+    given up after a minute, as is a block that asks nothing for so long.
+
+    What fails for a moment is tried again: a connection that died while it was idle, a deadlock, a
+    serialisation failure. A connection that breaks in a block ends the block, with nothing kept.
+    When it breaks in a commit, the store connects again and looks for the receipt that each commit
+    leaves, so that success and ``store-unreachable`` are both certain; ``store-uncertain`` is left
+    for when the server does not come back in time.
+
+    The store belongs to one event loop of one process; after a fork, the child opens its own. A
+    pooler between must give a transaction one server process (PgBouncer's transaction mode, with
+    its ``max_prepared_statements`` above 0).
+
+    Every row carries a checksum. PostgreSQL keeps deleted rows in its files until they are
+    vacuumed, and longer in its write-ahead log, replicas and backups: whoever wants them unreadable
+    puts a ``SealedStore`` around this one.
+    """
+
+    def __init__(self, pool: Pool, client: bytes) -> None:
+        self._pool = pool
+        self._client = client
+        self._lanes = Lanes()
+
+    @classmethod
+    async def open(cls, dsn: str, *, connections: int = 10) -> Self:
+        """Open the store in a database that ``postgres_schema.migrate`` has prepared.
+
+        Args:
+            dsn: the database's address, ``postgresql://user:password@host:port/database?…``, and
+                whatever else asyncpg takes from it and from libpq's environment variables. TLS is
+                asked for in it: ``sslmode=verify-full`` checks the server's certificate and name;
+                by default neither is checked, and a server without TLS is accepted. With several
+                hosts, ``target_session_attrs=primary`` finds the one that takes writes.
+            connections: at most; opened when they are needed.
+
+        Raises:
+            ApiMisuse: the address is none; asyncpg is not installed; no connections.
+            StoreFailed: ``store-too-old`` when the tables are to be made or migrated first;
+                ``store-too-new`` when a later release migrated them; ``store-forbidden`` when the
+                server refuses this user, takes no writes, or has its ``fsync`` or
+                ``full_page_writes`` off; ``store-unreachable``; ``store-corrupt`` and
+                ``store-failed`` otherwise.
+        """
+        if connections < 1:
+            raise ApiMisuse("a store has at least one connection")
+        pool = Pool(Secret(dsn.encode("utf-8", "surrogatepass")), connections)
+        try:
+            async with pool.seat(deadline()) as seat:
+                connection = await seat.connection()
+                await check_schema(connection)
+                await connection.script(_FORGET)
+                [(client,)] = await connection.rows(_NEW_CLIENT)
+        except BaseException:
+            await pool.close()
+            raise
+        return cls(pool, client)
+
+    async def close(self) -> None:
+        """Close all connections, after the blocks that came before. A second call does nothing.
+
+        Raises:
+            ApiMisuse: this task is inside a block, or the process is a fork.
+            StoreFailed: ``store-locked`` after a bounded wait for the other blocks.
+        """
+        if not self._pool.closed:
+            self._pool.live()
+            await self._lanes.emptied()
+            await self._pool.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def exclusive(self, scope: Key) -> AsyncIterator[Transaction]:
+        """Open a transaction as the only one in ``scope``; see ``storage.Store.exclusive``.
+
+        Raises:
+            ApiMisuse: this task is inside a block, the store is closed, or the process is a fork.
+            StoreFailed: ``store-locked`` after a bounded wait; ``store-too-new`` when a later
+                release has migrated the tables meanwhile; otherwise as in :meth:`open`.
+        """
+        self._pool.live()
+        async with self._lanes.take(scope) as turn, self._pool.seat(turn.deadline) as seat:
+            transaction = _PostgresTransaction(seat, self._client, scope, turn)
+            await transaction.begin()
+            yield transaction
+
+
+class _PostgresTransaction:
+    """Reads see one snapshot because nobody else commits inside the scope."""
+
+    # The one on which the transaction began; there is no going on with it on another.
+    _connection: Connection
+
+    def __init__(self, seat: Seat, client: bytes, scope: Key, turn: Turn) -> None:
+        self._seat = seat
+        self._client = client
+        self._scope = scope
+        self._turn = turn
+
+    async def begin(self) -> None:
+        until = self._turn.deadline
+        self._connection, said = await retried(partial(self._enter, until, _SAVE), until)
+        if said != _SAVED:
+            await check_schema(self._connection)
+
+    async def get(self, key: Key) -> bytes | None:
+        self._turn.check_get(key)
+        raw_key = key_bytes(key)
+        head, digest, _ = _split(raw_key)
+        for row in await self._rows(_GET, head, digest):
+            return _value(row, raw_key, raw_key)
+        return None
+
+    async def scan(
+        self, prefix: Key, after: Key | None = None, limit: int = 1000
+    ) -> Sequence[tuple[Key, bytes]]:
+        self._turn.check_scan(prefix, after, limit)
+        first = key_bytes(prefix)
+        end = first + AFTER_PREFIX
+        if after is not None:
+            first = max(first, key_bytes(after) + b"\x00")  # the least that is beyond ``after``
+        first_head, _, first_tail = _split(first)
+        end_head, _, end_tail = _split(end)
+        page: list[tuple[Key, bytes]] = []
+        for row in await self._rows(_SCAN, first_head, first_tail, end_head, end_tail, limit):
+            value = _value(row, first, end)
+            page.append((parse_key_bytes(row[0]), value))
+            first = row[0] + b"\x00"
+        return page
+
+    async def commit(self, changes: Sequence[Change]) -> None:
+        self._turn.finish(changes)
+        if not changes:
+            return
+        self._seat.commits += 1
+        await self._again(partial(self._write, changes))
+        try:
+            said = await self._connection.script("COMMIT")
+        except StoreFailed:
+            if self._connection.usable:  # the server answered: it has refused
+                raise
+            said = "COMMIT" if await self._is_kept() else ""
+        if said != "COMMIT":
+            raise StoreFailed(ErrorCode.STORE_UNREACHABLE, "the connection broke before a commit")
+
+    async def _enter(self, until: float, then: str) -> tuple[Connection, str]:
+        """Begin the transaction, on a connection that is alive; return what ``then`` answers."""
+        while True:
+            reused = self._seat.taken
+            connection = await self._seat.connection()
+            time = max(0, until - asyncio.get_running_loop().time())
+            try:
+                return connection, await connection.script(begin(self._scope, time) + then, time)
+            except StoreFailed as failure:
+                await self._seat.tidy()
+                if failure.code is ErrorCode.STORE_CORRUPT:
+                    await check_schema(connection)  # which says better what is wrong
+                if not reused or failure.code is not ErrorCode.STORE_UNREACHABLE:
+                    raise
+                await self._seat.drop()  # it had died before; nobody asked it for anything
+
+    async def _rows(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
+        return await self._again(partial(self._connection.rows, statement, *values))
+
+    async def _again(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
+        """Make the attempt, and again while it collides; from each failure the block goes on.
+
+        What was locked before the savepoint stays locked.
+        """
+
+        async def once() -> _T:
+            try:
+                return await attempt()
+            except StoreFailed:
+                if self._connection.usable:
+                    await self._connection.script("ROLLBACK TO SAVEPOINT begun")
+                raise
+
+        self._connection.refuse_fork()
+        return await retried(once, deadline())
+
+    async def _write(self, changes: Sequence[Change]) -> None:
+        for columns in _statements(changes):
+            await self._connection.rows(
+                _CHANGE, *columns, self._client, self._seat.number, self._seat.commits
+            )
+
+    async def _is_kept(self) -> bool:
+        """Find out, over another connection, what became of a commit whose answer was lost.
+
+        The locks are taken anew, so that the server is through with the commit when it is asked.
+
+        Raises:
+            StoreFailed: ``store-uncertain`` when nobody could be asked in time.
+        """
+        until = asyncio.get_running_loop().time() + _ASKING_TIME
+        try:
+            # Whatever it answers may pass: a server that starts, or is still a standby.
+            receipts = await retried(partial(self._receipts, until), until, frozenset(ErrorCode))
+        except StoreFailed:
+            raise StoreFailed(
+                ErrorCode.STORE_UNCERTAIN,
+                "the connection broke in a commit, and the server is away",
+            ) from None
+        return receipts == [self._seat.commits]
+
+    async def _receipts(self, until: float) -> list[int]:
+        connection, _ = await self._enter(until, "")
+        return [
+            number for (number,) in await connection.rows(_RECEIPT, self._client, self._seat.number)
+        ]
+
+
+def _split(raw_key: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a key's head and digest, which the index holds, and its tail, which it need not."""
+    head, tail = raw_key[:_HEAD], raw_key[_HEAD:]
+    return head, blake2b(raw_key, digest_size=16).digest() if tail else b"", tail
+
+
+def _statements(changes: Sequence[Change]) -> Iterator[list[list[bytes]]]:
+    """Yield the changes as the columns of ``_CHANGE``, no more at once than a message may carry."""
+    columns: list[list[bytes]] = [[] for _ in range(7)]
+    size = 0
+    for change in changes:
+        raw_key = key_bytes(change.key)
+        head, digest, tail = _split(raw_key)
+        cells = [head, digest]
+        if isinstance(change, Put):
+            cells += [tail, change.value, checksum(raw_key, change.value)]
+        of_its_kind = columns[2:] if isinstance(change, Put) else columns[:2]
+        for column, cell in zip(of_its_kind, cells, strict=True):
+            column.append(cell)
+            size += len(cell)
+        if size > _PART:
+            yield columns
+            columns = [[] for _ in range(7)]
+            size = 0
+    yield columns
+
+
+def _value(row: asyncpg.Record, first: bytes, last: bytes) -> bytes:
+    """Return the value of a row that is as it was written, with a key where it was looked for."""
+    raw_key, value, written = row
+    if (
+        isinstance(raw_key, bytes)
+        and isinstance(value, bytes)
+        and first <= raw_key <= last
+        and written == checksum(raw_key, value)
+    ):
+        return value
+    raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored row was altered")

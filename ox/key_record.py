@@ -1,0 +1,92 @@
+"""How a KeyRing is stored.
+
+Rule: the stored form alone; a damaged record is ``store-corrupt``, never an empty ring.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+
+from e2ee.errors import E2eeError, ErrorCode, StoreFailed
+from e2ee.names import BareJid, parse_fingerprint
+from e2ee.records import pack, unpack
+from e2ee.trust import Trust
+from ox.keys import KeyRing, KnownKey
+
+__all__ = ["ring_from_record", "ring_to_record"]
+
+_KIND: Final = "key-ring"
+_FORMAT: Final = 2
+
+
+def ring_to_record(ring: KeyRing) -> bytes:
+    """Return the ring as a stored record."""
+    return pack(
+        _KIND,
+        _FORMAT,
+        {
+            "jid": str(ring.jid),
+            "listed": ring.listed,
+            "ours": ring.ours,
+            "renewal": ring.renewal,
+            "keys": [_key_to_fields(key) for key in ring.keys],
+        },
+    )
+
+
+def ring_from_record(raw: bytes) -> KeyRing:
+    """Read a stored ring.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    fields = unpack(raw, _KIND, _FORMAT)
+    try:
+        if fields["format"] == 1:
+            fields, raw = _upgraded(fields)
+        ring = KeyRing(
+            jid=BareJid.parse(fields["jid"]),
+            keys=tuple(_key_from_fields(key) for key in fields["keys"]),
+            listed=bool(fields["listed"]),
+            ours=None if fields["ours"] is None else parse_fingerprint(fields["ours"]),
+            renewal=int(fields["renewal"]),
+        )
+    except (KeyError, TypeError, ValueError, E2eeError):
+        raise _damaged() from None
+    if ring_to_record(ring) != raw:  # a value of another type reads like the right one
+        raise _damaged()
+    return ring
+
+
+def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return what format 1, which knew of no renewals, would be in this one."""
+    kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
+    keys = [{**key, "former": None} for key in fields["keys"]]
+    upgraded = {**kept, "renewal": 0, "keys": keys}
+    return upgraded, pack(_KIND, _FORMAT, upgraded)
+
+
+def _key_to_fields(key: KnownKey) -> dict[str, Any]:
+    return {
+        "fingerprint": key.fingerprint,
+        "trust": key.trust.value,
+        "announced": key.announced,
+        "raw": b64encode(key.raw).decode() if key.raw else None,
+        "former": b64encode(key.former).decode() if key.former else None,
+    }
+
+
+def _key_from_fields(fields: Mapping[str, Any]) -> KnownKey:
+    return KnownKey(
+        fingerprint=parse_fingerprint(fields["fingerprint"]),
+        trust=Trust(fields["trust"]),
+        announced=bool(fields["announced"]),
+        raw=b64decode(fields["raw"], validate=True) if fields["raw"] else None,
+        former=b64decode(fields["former"], validate=True) if fields["former"] else None,
+    )
+
+
+def _damaged() -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_CORRUPT, "a stored key ring is damaged")

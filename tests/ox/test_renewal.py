@@ -1,0 +1,248 @@
+"""Keys after a renewal: fetched again before anybody is written to or believed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from e2ee.arrival import Arrival, StanzaKind
+from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.names import BareJid, Fetch, Fingerprint, Jid, NodeAddress
+from e2ee.renewal import Renewal, renew
+from e2ee.secret import Secret
+from e2ee.stores.anchor_files import AnchorFiles
+from e2ee.stores.guarded import GuardedStore
+from e2ee.stores.memory import MemoryStore
+from e2ee.trust import Trust
+from ox.elements import data_node, metadata_address
+from ox.key_record import ring_from_record, ring_to_record
+from ox.keys import KeyRing, KnownKey
+from tests.support.anchors import memory_with
+from tests.support.forge import forged
+from tests.support.ox_world import Person, World, body, dump, meet, recipients
+from tests.support.source import ROOT
+
+JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
+FROZEN = ROOT / "tests" / "frozen"
+A, B, C, D = (Fingerprint(letter * 40) for letter in "ABCD")
+
+
+class Stage:
+    """Juliet on a guarded store, whose contents may be put back, and Romeo."""
+
+    def __init__(self, world: World, anchors: AnchorFiles, inner: MemoryStore) -> None:
+        self.world = world
+        self.anchors = anchors
+        self.inner = inner
+        self.store = GuardedStore(inner, anchors)
+        self.juliet: Person = world.stranger(JULIET, store=self.store)
+        self.romeo: Person
+
+    @classmethod
+    async def set(cls, folder: Path, romeos_key: Secret | None = None) -> Stage:
+        world = World()
+        stage = cls(world, AnchorFiles(folder / "anchors"), MemoryStore())
+        stage.juliet = await world.person(JULIET, store=stage.store)
+        stage.romeo = await world.person(ROMEO, key=romeos_key)
+        await meet(stage.juliet, stage.romeo)
+        return stage
+
+    async def after(self, work: Callable[[Stage], Awaitable[object]]) -> Stage:
+        """Return the stage after work that a copy of the store from before does not know of."""
+        copy = await dump(self.inner)
+        await work(self)
+        older = Stage(self.world, self.anchors, await memory_with(copy))
+        older.romeo = self.romeo
+        return older
+
+    async def renewed(self) -> Person:
+        await renew(self.store, self.juliet.jid, self.world.clock)
+        return self.juliet
+
+
+async def one_commit(stage: Stage) -> None:
+    ring = await stage.juliet.ox.keys(stage.romeo.jid)
+    await stage.juliet.ox.decide(stage.romeo.jid, ring.keys[0].fingerprint, Trust.AUTHENTICATED)
+
+
+async def test_r_05_every_operation_of_an_account_refuses_until_it_is_renewed(
+    tmp_path: Path,
+) -> None:
+    before = await Stage.set(tmp_path)
+    letter = await before.romeo.seal(before.juliet)
+    opened = await before.juliet.open(letter, before.romeo)
+    stage = await before.after(one_commit)
+    ox, romeo = stage.juliet.ox, stage.romeo.jid
+    fingerprint = (await stage.romeo.ox.own_key()).certificate.fingerprint
+    rows = await dump(stage.inner)
+    attempts: list[Awaitable[object]] = [
+        *(ox.own_key(), ox.generate(), ox.missing({romeo}), ox.keys(romeo)),
+        ox.decide(romeo, fingerprint, Trust.DISTRUSTED),
+        ox.feed(Fetch(metadata_address(romeo)), None),
+        *(ox.seal([body("x")], {romeo}), stage.juliet.open(letter, stage.romeo)),
+        *(ox.mark_handled(opened), stage.juliet.outbox.pending(), stage.juliet.outbox.done(1)),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreFailed) as caught:
+            await attempt
+        assert caught.value.code is ErrorCode.STORE_ROLLED_BACK
+    assert await dump(stage.inner) == rows
+    juliet = await stage.renewed()
+    assert (await juliet.ox.own_key()).certificate.fingerprint  # ours stays ours
+    await juliet.gather(juliet, stage.romeo)
+    assert await stage.romeo.open(await juliet.seal(stage.romeo), juliet)
+
+
+async def test_r_05_after_a_renewal_keys_are_fetched_before_anybody_is_written_to(
+    tmp_path: Path,
+) -> None:
+    stage = await Stage.set(tmp_path)
+    juliet, romeo = await stage.renewed(), stage.romeo
+    me, him = juliet.jid, romeo.jid
+    key = (await romeo.ox.own_key()).certificate.fingerprint
+    own = (await juliet.ox.own_key()).certificate.fingerprint
+    assert await juliet.ox.missing({me, him}) == (
+        Fetch(metadata_address(me)),
+        Fetch(metadata_address(him)),
+    )
+    letter = await romeo.seal(juliet)
+    for address, fetches in (
+        (metadata_address(me), (metadata_address(me),)),
+        (NodeAddress(me, data_node(own)), (NodeAddress(me, data_node(own)),)),
+        (metadata_address(him), (metadata_address(him),)),
+        (NodeAddress(him, data_node(key)), (NodeAddress(him, data_node(key)),)),
+    ):
+        with pytest.raises(DataMissing) as caught:
+            await juliet.seal(romeo)
+        assert caught.value.fetches == tuple(map(Fetch, fetches))
+        with pytest.raises(DataMissing):
+            await juliet.open(letter, romeo)
+        await juliet.ox.feed(Fetch(address), stage.world.nodes[address])
+    assert await juliet.ox.missing({me, him}) == ()
+    assert len(recipients(await juliet.seal(romeo))) == 2
+    assert await juliet.open(letter, romeo)
+    assert (await juliet.ox.keys(him)).renewal == 1
+
+
+async def test_r_05_a_message_opened_before_a_renewal_is_not_taken_in_after_it(
+    tmp_path: Path,
+) -> None:
+    stage = await Stage.set(tmp_path)
+    opened = await stage.juliet.open(await stage.romeo.seal(stage.juliet), stage.romeo)
+    juliet = await stage.renewed()
+    with pytest.raises(PeerMisbehaved) as caught:
+        await juliet.ox.mark_handled(opened)
+    assert caught.value.code is ErrorCode.BAD_SIGNATURE
+    await juliet.gather(juliet, stage.romeo)
+    await juliet.ox.mark_handled(opened)
+
+
+async def test_r_05_what_is_struck_or_gone_since_is_not_believed_by_the_copy(
+    tmp_path: Path,
+) -> None:
+    stage = await Stage.set(tmp_path)
+    letter = await stage.romeo.seal(stage.juliet)
+    juliet, him = await stage.renewed(), stage.romeo.jid
+    key = NodeAddress(him, data_node((await stage.romeo.ox.own_key()).certificate.fingerprint))
+    await juliet.gather(juliet)
+    await juliet.ox.feed(Fetch(metadata_address(him)), stage.world.nodes[metadata_address(him)])
+    await juliet.ox.feed(Fetch(key), None)
+    assert await juliet.ox.missing({him}) == ()
+    for archived in (None, stage.world.clock()):
+        arrival = Arrival(StanzaKind.MESSAGE, Jid(him), Jid(juliet.jid), archived)
+        with pytest.raises(PeerMisbehaved) as caught:
+            await juliet.ox.open(letter, arrival)
+        assert caught.value.code is ErrorCode.BAD_SIGNATURE
+    await juliet.hear_of(stage.romeo)
+    assert await juliet.open(letter, stage.romeo)
+
+
+async def test_r_05_a_server_that_lost_our_list_does_not_take_our_key(tmp_path: Path) -> None:
+    stage = await Stage.set(tmp_path)
+    juliet = await stage.renewed()
+    before = (await juliet.ox.own_key()).certificate.fingerprint
+    with pytest.raises(ApiMisuse):
+        await juliet.ox.generate()
+    stage.world.ahead += timedelta(days=1)  # our key was announced on this day already
+    await juliet.ox.feed(Fetch(metadata_address(juliet.jid)), None)
+    assert (await juliet.ox.own_key()).certificate.fingerprint == before
+    assert len(await juliet.flush()) == 2  # it is announced again
+    await juliet.gather(juliet, stage.romeo)
+    assert len(recipients(await juliet.seal(stage.romeo))) == 2
+
+
+async def test_g_14_a_revocation_that_the_copy_knows_survives_a_renewal(tmp_path: Path) -> None:
+    key = forged(f"xmpp:{ROMEO}")
+    stage = await Stage.set(tmp_path, key.secret)
+    await stage.juliet.fetch_key(key.revoked().public, stage.romeo)
+    juliet = await stage.renewed()
+    stage.world.announce(ROMEO, key.public)  # by whoever stole it, with the server's help
+    await juliet.gather(juliet, stage.romeo)
+    with pytest.raises(PeerMisbehaved) as caught:
+        await juliet.seal(stage.romeo)
+    assert caught.value.code is ErrorCode.UNUSABLE_KEY
+    with pytest.raises(PeerMisbehaved):
+        await juliet.open(await stage.romeo.seal(juliet), stage.romeo)
+
+
+class TestRing:
+    JID = BareJid.parse(JULIET)
+    RING = KeyRing(
+        JID,
+        (
+            KnownKey(A, Trust.AUTHENTICATED, True, b"the key of A"),
+            KnownKey(B, Trust.AUTOMATIC, True),
+            KnownKey(C, Trust.UNDECIDED, False, b"the key of C"),
+            KnownKey(D, Trust.DISTRUSTED, True, b"the key of D"),
+        ),
+        True,
+        A,
+    )
+
+    def test_what_the_first_format_kept_is_read(self) -> None:
+        raw = (FROZEN / "key-ring-1.json").read_bytes()
+        assert ring_from_record(raw) == self.RING
+        assert b'"format":2' in ring_to_record(self.RING)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'"announced":true', b'"announced":1'),
+            (b'"listed":true', b'"listed":1'),
+            (b'"raw":null', b'"raw":""'),
+            (b'"kind"', b'"more":1,"kind"'),
+            (b'"trust":"automatic"', b'"trust":"blind"'),
+            (b'"keys":[', b'"keys":[1,'),
+        ],
+    )
+    def test_r_04_a_damaged_record_of_the_first_format_is_refused(
+        self, old: bytes, new: bytes
+    ) -> None:
+        raw = (FROZEN / "key-ring-1.json").read_bytes()
+        assert old in raw
+        with pytest.raises(StoreFailed) as caught:
+            ring_from_record(raw.replace(old, new, 1))
+        assert caught.value.code is ErrorCode.STORE_CORRUPT
+
+    def test_a_renewed_ring_is_stored_and_read(self) -> None:
+        renewed = self.RING.renewed(Renewal(3))
+        assert ring_from_record(ring_to_record(renewed)) == renewed
+        assert (FROZEN / "key-ring-2.json").read_bytes() == ring_to_record(renewed)
+
+    def test_a_renewed_ring_believes_nothing_and_keeps_all(self) -> None:
+        renewed = self.RING.renewed(Renewal(3))
+        assert renewed.renewed(Renewal(3)) is renewed
+        assert [key.raw for key in renewed.keys] == [None] * 4
+        assert [key.seen for key in renewed.keys] == [key.raw for key in self.RING.keys]
+        assert renewed.renewed(Renewal(4)).keys == renewed.keys
+        assert renewed.recipients == ()
+        assert renewed.outdated
+        assert [key.trust for key in renewed.keys] == [key.trust for key in self.RING.keys]
+
+    def test_r_04_a_ring_of_a_later_renewal_says_that_one_was_lost(self) -> None:
+        with pytest.raises(StoreFailed) as caught:
+            self.RING.renewed(Renewal(3)).renewed(Renewal(2))
+        assert caught.value.code is ErrorCode.STORE_CORRUPT
