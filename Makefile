@@ -45,4 +45,5 @@ lock:
 	$(LOCK) pyproject.toml --extra client --extra postgres --group build --group dev \
 		-c requirements/run.txt -o requirements/dev.txt
 	$(LOCK) --group peers -c requirements/dev.txt -o requirements/peers.txt
+	$(LOCK) --group fuzz -c requirements/dev.txt -o requirements/fuzz.txt
 	npm install --package-lock-only --ignore-scripts

@@ -32,6 +32,7 @@ from e2ee.errors import (
     StoreFailed,
     TrustUndecided,
 )
+from e2ee.key_events import KeyEvent, KeyEvents, KeyNews
 from e2ee.names import BareJid, Fetch, Fingerprint, ItemId, Jid, NodeAddress, SecretId
 from e2ee.outbox import Job, Outbox, Refused
 from e2ee.ports import Clock, Ports, Primitives
@@ -66,6 +67,9 @@ __all__ = [
     "ItemId",
     "Jid",
     "Job",
+    "KeyEvent",
+    "KeyEvents",
+    "KeyNews",
     "NativePrimitives",
     "NodeAddress",
     "NodeConfig",

@@ -6,6 +6,7 @@ a failed call has changed no state.
 E2eeError
 ├─ PeerMisbehaved   what arrived breaks a rule: malformed, out of context, from a stranger
 ├─ CannotDecrypt    one face for every cryptographic failure
+│  └─ WrongBackupCode   the same, told to who typed in the code of a backup
 ├─ SecretMissing    an item names a node secret that we do not have; ask the node's owner
 ├─ DataMissing      something public must be fetched first; ``fetches`` says what
 ├─ TrustUndecided   keys or owners that the user must decide about first
@@ -33,6 +34,7 @@ __all__ = [
     "SecretMissing",
     "StoreFailed",
     "TrustUndecided",
+    "WrongBackupCode",
 ]
 
 
@@ -45,6 +47,7 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     UNSUPPORTED_ALGORITHM = "unsupported-algorithm"
     CANNOT_DECRYPT = "cannot-decrypt"
+    WRONG_BACKUP_CODE = "wrong-backup-code"
     BAD_SIGNATURE = "bad-signature"
     SIGNER_MISMATCH = "signer-mismatch"
     CONTEXT_MISMATCH = "context-mismatch"
@@ -95,6 +98,22 @@ class CannotDecrypt(E2eeError):
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.CANNOT_DECRYPT, "cannot decrypt")
+
+
+class WrongBackupCode(CannotDecrypt):
+    """The code does not open the backup: it is another one's, or the backup was altered.
+
+    Which of the two it is, nobody can tell. The code is typed in by whom the backup belongs to, on
+    their own device, so that naming it gives nothing away.
+    """
+
+    def __init__(self) -> None:
+        E2eeError.__init__(
+            self,
+            ErrorCode.WRONG_BACKUP_CODE,
+            "the code does not open this backup",
+            rule="XEP-0373 §5.4",
+        )
 
 
 class SecretMissing(E2eeError):

@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Final
 
 __all__ = [
+    "MAX_AEAD_CHUNKS",
     "MAX_ARGON2_LANES",
     "MAX_ARGON2_MEMORY",
     "MAX_ARGON2_PASSES",
     "MAX_ATTRIBUTES",
+    "MAX_BACKUP_KEYS",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CERTIFICATE_PACKETS",
     "MAX_CERTIFICATE_USER_IDS",
@@ -67,6 +69,7 @@ MAX_EXPANSION: Final = 100  # plaintext bytes per compressed byte; real XML stay
 MIN_EXPANSION_BYTES: Final = (
     64 * 1024
 )  # plaintext bytes allowed whatever the ratio: dull, short XML
+MAX_AEAD_CHUNKS: Final = 16 * 1024  # of one container, authenticated one by one; Sequoia's: 4 KiB
 MAX_PKESK: Final = 32  # recipients of one message; each hidden one costs a private operation
 MAX_SKESK: Final = 4  # passphrases of one message; each costs an S2K. Items and backups: exactly 1
 MAX_SIGNATURES: Final = 16  # signatures in one message
@@ -86,6 +89,7 @@ MAX_ENVELOPE_AGE: Final = timedelta(minutes=30)  # from <time/> to arrival: a qu
 # XEP-0373 and XEP-0473
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)  # how far in the future a stamp may lie
 MAX_OX_AGE: Final = timedelta(days=1)  # between <time/> and the arrival's own stamp
+MAX_BACKUP_KEYS: Final = 16  # secret keys in one backup; people have one, and some old ones
 MIN_SECRET_CHARS: Final = 32  # XEP-0473 §9 recommends 32; shorter ones never encrypt
 MIN_UNSTRETCHED_SECRET_CHARS: Final = 43  # base64url characters of 256 bits; no S2K work is needed
 MAX_SECRET_BYTES: Final = 1024  # bytes of one received secret

@@ -18,8 +18,12 @@ __all__ = [
     "FORWARD",
     "HINTS",
     "MAM",
+    "OMEMO_2",
+    "OMEMO_LEGACY",
     "OX",
+    "OX_IM",
     "OX_PUBSUB",
+    "PGP_LEGACY",
     "PUBSUB",
     "PUBSUB_ERRORS",
     "PUBSUB_EVENT",
@@ -28,6 +32,7 @@ __all__ = [
     "PUBSUB_PUBLISH_OPTIONS",
     "RSM",
     "SCE",
+    "SERVER",
     "SID",
     "STANZAS",
     "XML",
@@ -37,9 +42,11 @@ __all__ = [
 XML: Final = "http://www.w3.org/XML/1998/namespace"  # Namespaces in XML 1.0
 XMLNS: Final = "http://www.w3.org/2000/xmlns/"  # Namespaces in XML 1.0
 CLIENT: Final = "jabber:client"  # RFC 6120
+SERVER: Final = "jabber:server"  # RFC 6120
 ATOM: Final = "http://www.w3.org/2005/Atom"  # RFC 4287
 DATA_FORMS: Final = "jabber:x:data"  # XEP-0004 2.13.2
 STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"  # RFC 6120 §8.3.3
+PGP_LEGACY: Final = "jabber:x:encrypted"  # XEP-0027 1.4
 ADDRESS: Final = "http://jabber.org/protocol/address"  # XEP-0033 1.2.1
 RSM: Final = "http://jabber.org/protocol/rsm"  # XEP-0059 1.0.1
 PUBSUB: Final = "http://jabber.org/protocol/pubsub"  # XEP-0060 1.30.0
@@ -55,6 +62,9 @@ MAM: Final = "urn:xmpp:mam:2"  # XEP-0313 1.1.3
 HINTS: Final = "urn:xmpp:hints"  # XEP-0334 1.0.0
 SID: Final = "urn:xmpp:sid:0"  # XEP-0359 0.7.0
 OX: Final = "urn:xmpp:openpgp:0"  # XEP-0373 0.7.0
+OX_IM: Final = "urn:xmpp:openpgp:im:0"  # XEP-0374 0.2.0
 EME: Final = "urn:xmpp:eme:0"  # XEP-0380 0.4.0
+OMEMO_2: Final = "urn:xmpp:omemo:2"  # XEP-0384 0.9.1
+OMEMO_LEGACY: Final = "eu.siacs.conversations.axolotl"  # XEP-0384 0.2.2
 SCE: Final = "urn:xmpp:sce:1"  # XEP-0420 0.5.0
 OX_PUBSUB: Final = "urn:xmpp:openpgp:pubsub:0"  # XEP-0473 0.1.1

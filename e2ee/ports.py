@@ -85,8 +85,8 @@ class Ports:
         primitives: randomness and ciphers.
         trust: the decisions that belong to the user.
         clock: the present, aware and in UTC.
-        executor: optional; hashing runs on it beside the event loop. The library starts no
-            thread of its own.
+        executor: optional; hashing, and the opening of large messages, run on it beside the event
+            loop. The library starts no thread of its own.
     """
 
     store: Store

@@ -46,12 +46,12 @@ async def announce(
     Args:
         tx: reads of one snapshot.
         scope: where the account's rows are.
-        ring: the account's own, with ``certificate`` in it. What the user distrusts is dropped.
-        certificate: the account's own key.
+        ring: the account's own, with our key in it. What the user distrusts is dropped.
+        certificate: the account's own key, as it is to be published.
         now: the present, aware.
     """
     listed = tuple(
-        PublicKeyMetadata(key.fingerprint, now)
+        PublicKeyMetadata(key.fingerprint, key.date or now)
         for key in ring.keys
         if key.announced and key.trust is not Trust.DISTRUSTED
     )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import Cipher
 
 __all__ = [
+    "Aead",
+    "AeadKey",
     "Ed25519Private",
     "Random",
     "RsaPrivate",
@@ -26,6 +28,7 @@ __all__ = [
     "X25519Private",
     "cfb_decrypt",
     "cfb_encrypt",
+    "generate_rsa",
     "hkdf_sha256",
     "rsa_encrypt",
     "unwrap_key",
@@ -57,6 +60,57 @@ class Symmetric(IntEnum):
 
 
 _CIPHERS: Final = {int(cipher): cipher for cipher in Symmetric}
+
+
+class Aead(IntEnum):
+    """The modes of authenticated encryption that we take, by their number (RFC 9580 §9.6)."""
+
+    OCB = 2
+    GCM = 3
+
+    @property
+    def nonce_length(self) -> int:
+        """Octets of a nonce."""
+        return 15 if self is Aead.OCB else 12
+
+    @classmethod
+    def find(cls, number: int) -> Aead | None:
+        """Return the mode of this number, or ``None`` when we do not take it."""
+        return _MODES.get(number)
+
+
+_MODES: Final = {int(mode): mode for mode in Aead}
+
+
+class AeadKey:
+    """An AES key in a mode of authenticated encryption, to decrypt with."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, mode: Aead, key: Secret) -> None:
+        """Make it from 16, 24 or 32 octets."""
+        from cryptography.hazmat.primitives.ciphers import aead
+
+        kind = aead.AESOCB3 if mode is Aead.OCB else aead.AESGCM
+        self._key: aead.AESOCB3 | aead.AESGCM = kind(key.reveal())
+
+    def open(self, nonce: bytes, sealed: bytes, bound: bytes) -> bytes:
+        """Decrypt and authenticate.
+
+        Args:
+            nonce: as long as the mode says.
+            sealed: the ciphertext and then its tag of 16 octets.
+            bound: associated data.
+
+        Raises:
+            CannotDecrypt: any of these is not what it was.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._key.decrypt(nonce, sealed, bound)
+        except InvalidTag:
+            raise CannotDecrypt from None
 
 
 class X25519Private:
@@ -134,6 +188,13 @@ class RsaPrivate:
             rsa.RSAPublicNumbers(exponent, modulus),
         ).private_key()
 
+    def sign_sha512(self, digest: bytes) -> bytes:
+        """Return the PKCS#1 v1.5 signature of a SHA-512 digest (RFC 8017 §8.2)."""
+        from cryptography.hazmat.primitives.asymmetric import padding, utils
+        from cryptography.hazmat.primitives.hashes import SHA512
+
+        return self._key.sign(digest, padding.PKCS1v15(), utils.Prehashed(SHA512()))
+
     def decrypt(self, ciphertext: int) -> Secret | None:
         """Undo :func:`rsa_encrypt`.
 
@@ -148,6 +209,20 @@ class RsaPrivate:
             return Secret(self._key.decrypt(padded, padding.PKCS1v15()))
         except (ValueError, OverflowError):
             return None
+
+
+def generate_rsa(bits: int) -> tuple[int, int, Secret, Secret, Secret]:
+    """Make an RSA key, with OpenSSL's own randomness.
+
+    Returns:
+        The modulus, the public exponent, and ``d``, ``p`` and ``q``, big-endian, ``p`` < ``q``.
+    """
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    numbers = rsa.generate_private_key(65537, bits).private_numbers()
+    p, q = sorted((numbers.p, numbers.q))
+    d_, p_, q_ = (Secret(n.to_bytes((n.bit_length() + 7) // 8)) for n in (numbers.d, p, q))
+    return numbers.public_numbers.n, numbers.public_numbers.e, d_, p_, q_
 
 
 def rsa_encrypt(modulus: int, exponent: int, message: Secret) -> bytes:
@@ -193,12 +268,12 @@ def unwrap_key(wrapping: Secret, wrapped: bytes) -> Secret:
         raise CannotDecrypt from None
 
 
-def hkdf_sha256(secret: Secret, info: bytes, length: int) -> Secret:
-    """Derive ``length`` octets with HKDF-SHA256 and no salt (RFC 5869)."""
+def hkdf_sha256(secret: Secret, info: bytes, length: int, *, salt: bytes = b"") -> Secret:
+    """Derive ``length`` octets with HKDF-SHA256 (RFC 5869); no salt counts as zeros."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return Secret(HKDF(SHA256(), length, None, info).derive(secret.reveal()))
+    return Secret(HKDF(SHA256(), length, salt, info).derive(secret.reveal()))
 
 
 def _aes_cfb(key: Secret) -> Cipher[CFB]:

@@ -1,7 +1,8 @@
 """Containers: packets under a session key, their integrity protected (RFC 4880 §5.6, §5.13).
 
 Rule: nothing that was decrypted is looked at before the modification detection code over all of it
-was found right; every failure up to there is the same ``CannotDecrypt``. We write no compression.
+was found right; every failure up to there is the same ``CannotDecrypt``. We write version 1 only,
+and no compression.
 """
 
 from __future__ import annotations
@@ -21,17 +22,27 @@ from e2ee.limits import (
     MIN_EXPANSION_BYTES,
 )
 from e2ee.secret import Secret
+from ox.aead import AeadContainer, open_aead
 from ox.ciphers import Random, Symmetric, cfb_decrypt, cfb_encrypt
 from ox.engine import S2kCount
 from ox.grammar import EncryptedMessage, PassphraseMessage, check_literal
 from ox.key_packets import PublicKey
-from ox.packets import Cursor, Tag, first_tag, malformed, read_packets, unsupported, write_packet
+from ox.packets import (
+    Cursor,
+    Tag,
+    first_tag,
+    malformed,
+    read_packets,
+    unsupported,
+    write_literal,
+    write_packet,
+)
 from ox.pkesk import DecryptionKey, session_keys, write_pkesk
 from ox.s2k import Hash, Specifier, derive
 from ox.session_key import SessionKey
 from ox.skesk import open_skesk, write_skesk
 
-__all__ = ["lock", "unlock", "unwrap", "wrap"]
+__all__ = ["expand", "lock", "unlock", "unwrap", "wrap"]
 
 _VERSION: Final = b"\x01"
 _BLOCK: Final = 16  # octets of an AES block
@@ -59,9 +70,8 @@ def lock(data: bytes, passphrase: Secret, count: S2kCount, random: Random) -> by
     s2k = Specifier(Hash.SHA256, random(_SALT_BYTES), count)
     stretched = derive(s2k, passphrase, Symmetric.AES256.key_length)
     session_key = SessionKey.fresh(random)
-    literal = write_packet(Tag.LITERAL, b"b\0\0\0\0\0" + data)
     return write_packet(Tag.SKESK, write_skesk(session_key, s2k, stretched)) + _seal(
-        literal, session_key, random
+        write_literal(data), session_key, random
     )
 
 
@@ -82,7 +92,7 @@ def unlock(message: PassphraseMessage, stretched: Secret) -> bytes:
             the holder of the passphrase put inside.
     """
     session_key = open_skesk(message.skesk, stretched)
-    return check_literal(_expand(_open(message.container, session_key)))
+    return check_literal(expand(_open(message.container, session_key)))
 
 
 def wrap(inner: bytes, recipients: Sequence[PublicKey], random: Random) -> bytes:
@@ -129,14 +139,12 @@ def unwrap(message: EncryptedMessage, keys: Sequence[DecryptionKey], random: Ran
         CannotDecrypt: not to one of ``keys``, or altered.
         PeerMisbehaved: ``malformed``, ``limit-exceeded`` or ``unsupported-algorithm``.
     """
-    if message.version != 1:
-        raise unsupported("container of another version than 1", "RFC 4880 §5.13")
     for session_key in session_keys(message.recipients, keys, random):
         try:
             packets = _open(message.container, session_key)
         except CannotDecrypt:
             continue
-        return _expand(packets)
+        return expand(packets)
     raise CannotDecrypt
 
 
@@ -147,8 +155,10 @@ def _seal(packets: bytes, session_key: SessionKey, random: Random) -> bytes:
     return write_packet(Tag.SEIPD, _VERSION + sealed)
 
 
-def _open(container: bytes, session_key: SessionKey) -> bytes:
-    """Return the packets inside, once the code over them was found right."""
+def _open(container: bytes | AeadContainer, session_key: SessionKey) -> bytes:
+    """Return the packets inside, once the codes over them were found right."""
+    if isinstance(container, AeadContainer):
+        return open_aead(container, session_key)
     plain = cfb_decrypt(session_key.key, container[1:])
     if len(plain) < _BLOCK + 2 + _MDC_BYTES:
         raise CannotDecrypt
@@ -167,8 +177,15 @@ def _digest(protected: bytes) -> bytes:
     return hashlib.sha1(protected, usedforsecurity=False).digest()  # RFC 4880 §5.14 knows no other
 
 
-def _expand(packets: bytes) -> bytes:
-    """Undo one layer of compression, if there is one."""
+def expand(packets: bytes) -> bytes:
+    """Undo one layer of compression, if there is one.
+
+    Args:
+        packets: what was inside a container, or a message that stands in clear.
+
+    Raises:
+        PeerMisbehaved: ``malformed``, ``limit-exceeded`` or ``unsupported-algorithm``.
+    """
     if first_tag(packets) != Tag.COMPRESSED:
         return packets
     packet, *more = read_packets(packets, most=2, payload=True)

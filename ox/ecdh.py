@@ -44,9 +44,20 @@ def seal_ecdh(
 
 
 def open_ecdh(
-    fields: bytes, own: Ecdh, fingerprint: bytes, private: X25519Private
+    fields: bytes,
+    own: Ecdh,
+    fingerprint: bytes,
+    private: X25519Private,
+    cipher: Symmetric | None = None,
 ) -> SessionKey | None:
     """Undo :func:`seal_ecdh`; ``None`` when it was made for another key.
+
+    Args:
+        fields: an ephemeral point and the wrapped session key.
+        own: the numbers of our key.
+        fingerprint: of that key, 20 octets.
+        private: its private part.
+        cipher: what the session key is for, where that does not travel with it (version 6).
 
     Raises:
         PeerMisbehaved: ``malformed``.
@@ -65,7 +76,8 @@ def open_ecdh(
     padding = padded[-1]
     if not padded.endswith(bytes((padding,)) * padding):
         return None
-    return SessionKey.unpack_checked(Secret(padded[: len(padded) - padding]))
+    packed = Secret(padded[: len(padded) - padding])
+    return SessionKey.unpack_checked(packed, cipher)
 
 
 def seal_x25519(session_key: SessionKey, recipient: X25519, random: Random) -> bytes:
@@ -79,8 +91,16 @@ def seal_x25519(session_key: SessionKey, recipient: X25519, random: Random) -> b
     return point + bytes((1 + len(wrapped), session_key.cipher)) + wrapped
 
 
-def open_x25519(fields: bytes, own: X25519, private: X25519Private) -> SessionKey | None:
+def open_x25519(
+    fields: bytes, own: X25519, private: X25519Private, cipher: Symmetric | None = None
+) -> SessionKey | None:
     """Undo :func:`seal_x25519`; ``None`` when it was made for another key.
+
+    Args:
+        fields: an ephemeral point and the wrapped session key.
+        own: the numbers of our key.
+        private: its private part.
+        cipher: as for :func:`open_ecdh`.
 
     Raises:
         PeerMisbehaved: ``malformed``.
@@ -89,12 +109,13 @@ def open_x25519(fields: bytes, own: X25519, private: X25519Private) -> SessionKe
     point = cursor.take(32)
     sealed = cursor.take(cursor.number(1))
     cursor.finish()
+    head, wrapped = (sealed[:1], sealed[1:]) if cipher is None else (bytes((cipher,)), sealed)
     try:
         shared = private.agree(point)
-        key = unwrap_key(_hkdf(shared, point, own), sealed[1:])
+        key = unwrap_key(_hkdf(shared, point, own), wrapped)
     except (ValueError, CannotDecrypt):
         return None
-    return SessionKey.unpack(Secret(sealed[:1] + key.reveal()))
+    return SessionKey.unpack(Secret(head + key.reveal()))
 
 
 def _agree_ephemeral(point: bytes, random: Random) -> tuple[bytes, Secret]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from e2ee import limits, ns
@@ -19,9 +20,10 @@ from e2ee.xmltree import Element, element
 __all__ = [
     "FEATURES",
     "METADATA_NODE",
+    "Content",
+    "ContentKind",
     "PublicKeyMetadata",
     "PublicKeysList",
-    "Signcrypt",
     "data_node",
     "metadata_address",
     "read_openpgp",
@@ -65,17 +67,28 @@ def read_openpgp(source: Element) -> bytes:
     return decode_base64(source.leaf_text(_RULE), _RULE)
 
 
+class ContentKind(StrEnum):
+    """The three content elements, each by its name (XEP-0373 §3.1)."""
+
+    SIGNCRYPT = "signcrypt"
+    SIGN = "sign"
+    CRYPT = "crypt"
+
+
 @dataclass(frozen=True, slots=True)
-class Signcrypt:
-    """The content element ``<signcrypt/>`` (XEP-0373 §3.1).
+class Content:
+    """A content element: ``<signcrypt/>``, ``<sign/>`` or ``<crypt/>`` (XEP-0373 §3.1).
 
     Attributes:
-        to: bare JIDs of the intended recipients, at least one, as written.
-        time: when it was signed, aware.
+        kind: which of them.
+        to: bare JIDs of the intended recipients, as written; at least one but in ``<crypt/>``,
+            where we write none.
+        time: when it was signed or encrypted, aware.
         payload: the secured extension elements.
-        padding: the text of ``<rpad/>``; ``None`` where a sender left it out.
+        padding: the text of ``<rpad/>``; ``None`` where there is none.
     """
 
+    kind: ContentKind
     to: tuple[BareJid, ...]
     time: datetime
     payload: tuple[Element, ...] = field(repr=False)
@@ -86,7 +99,7 @@ class Signcrypt:
         padding = () if self.padding is None else (self._padding_element(),)
         return element(
             ns.OX,
-            "signcrypt",
+            self.kind,
             None,
             *(element(ns.OX, "to", {"jid": str(jid)}) for jid in self.to),
             element(ns.OX, "time", {"stamp": format_time(self.time)}),
@@ -98,20 +111,24 @@ class Signcrypt:
         return element(ns.OX, "rpad", None, *([self.padding] if self.padding else []))
 
     @classmethod
-    def from_xml(cls, source: Element) -> Signcrypt:
+    def from_xml(cls, source: Element, kind: ContentKind) -> Content:
         """Read a content element; unknown children are ignored.
 
+        Args:
+            source: the element.
+            kind: which one it must be, by what OpenPGP did to it.
+
         Raises:
-            PeerMisbehaved: ``forbidden`` for ``<sign/>`` and ``<crypt/>``; ``malformed``.
+            PeerMisbehaved: ``forbidden`` for another content element; ``malformed``.
         """
-        if source.namespace == ns.OX and source.name in ("sign", "crypt"):
+        if source.namespace == ns.OX and source.name in set(ContentKind) - {kind}:
             raise PeerMisbehaved(
-                ErrorCode.FORBIDDEN, f"<{source.name}/> where <signcrypt/> is required", rule=_RULE
+                ErrorCode.FORBIDDEN, f"<{source.name}/> where <{kind}/> is required", rule=_RULE
             )
-        _expect(source, "signcrypt")
+        _expect(source, kind)
         recipients = source.find_all(ns.OX, "to")
-        if not recipients:
-            raise PeerMisbehaved(ErrorCode.MALFORMED, "<signcrypt/> without <to/>", rule=_RULE)
+        if not recipients and kind is not ContentKind.CRYPT:
+            raise PeerMisbehaved(ErrorCode.MALFORMED, f"<{kind}/> without <to/>", rule=_RULE)
         padding = source.optional(ns.OX, "rpad", rule=_RULE)
         payload = source.only(ns.OX, "payload", rule=_RULE).elements
         if any(not child.namespace for child in payload):
@@ -119,6 +136,7 @@ class Signcrypt:
                 ErrorCode.MALFORMED, "a payload element without a namespace", rule=_RULE
             )
         return cls(
+            kind=kind,
             to=tuple(Jid.parse(child.require("jid", rule=_RULE)).bare for child in recipients),
             time=_read_stamp(source.only(ns.OX, "time", rule=_RULE).require("stamp", rule=_RULE)),
             payload=payload,

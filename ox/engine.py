@@ -6,7 +6,7 @@ type, text or exception crosses this line. Native: ``engine_sequoia``. Browser: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -16,7 +16,7 @@ from e2ee.errors import E2eeError
 from e2ee.names import Fingerprint
 from e2ee.secret import Secret
 
-__all__ = ["Certificate", "KeyHandle", "OpenPgpEngine", "S2kCount", "Signed"]
+__all__ = ["Certificate", "KeyHandle", "OpenPgpEngine", "Revocation", "S2kCount", "Signed"]
 
 
 class S2kCount(IntEnum):
@@ -24,6 +24,15 @@ class S2kCount(IntEnum):
 
     RANDOM_SECRET = 0  # 1024 bytes hashed: for secrets of at least 256 random bits
     PASSPHRASE = 255  # 65,011,712 bytes hashed: for all that is shorter
+
+
+class Revocation(IntEnum):
+    """Why a key is revoked (RFC 4880 §5.2.3.23)."""
+
+    UNSPECIFIED = 0
+    SUPERSEDED = 1  # what it signed before stays believable
+    COMPROMISED = 2  # nothing it ever signed is believable
+    RETIRED = 3  # what it signed before stays believable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +88,49 @@ class Signed:
 class OpenPgpEngine(Protocol):
     """What an OpenPGP engine offers. Every method raises only from ``e2ee.errors``."""
 
-    async def generate(self, user_id: str) -> KeyHandle:
-        """Make a Curve25519 key whose only user id is ``user_id``, readable by every v4 client.
+    async def generate(self, user_id: str, *, rsa: bool = False) -> KeyHandle:
+        """Make a key whose only user id is ``user_id``, of Curve25519 or else of RSA-3072.
 
         See: OpenPGP "Keys that we make": v4, SEIPD v1 only, no expiry.
+        """
+        ...
+
+    async def extend(self, key: KeyHandle, until: datetime | None) -> KeyHandle:
+        """Set when a key of ours expires, by new self-signatures; ``None`` for never.
+
+        Subkeys that expire by themselves, and are not revoked, get the same end.
+
+        Raises:
+            ApiMisuse: ``until`` is naive, not ahead of now, or too far for the format.
+            PeerMisbehaved: ``unsupported-algorithm``: a primary key that is neither RSA nor
+                Ed25519.
+        """
+        ...
+
+    async def revoke(self, key: KeyHandle, reason: Revocation) -> KeyHandle:
+        """Revoke a key of ours.
+
+        Raises:
+            PeerMisbehaved: as :meth:`extend`.
+        """
+        ...
+
+    async def updated(self, key: KeyHandle, public: bytes) -> KeyHandle:
+        """Return a key of ours with the self-signatures of a newer copy of its public part.
+
+        Raises:
+            PeerMisbehaved: as :meth:`inspect`; ``signer-mismatch`` when they are two keys.
+        """
+        ...
+
+    async def minimal(self, certificate: Certificate, user_ids: Collection[str]) -> Certificate:
+        """Return a public key with nothing in it that its owner need not publish.
+
+        What stays: the primary key, the given user ids, the subkeys that live or are revoked; of
+        the signatures, only sound ones by the key itself: the newest of each part, revocations.
+
+        Raises:
+            PeerMisbehaved: as :meth:`inspect`.
         """
         ...
 
@@ -133,8 +181,44 @@ class OpenPgpEngine(Protocol):
 
         Raises:
             PeerMisbehaved: ``malformed``, ``limit-exceeded``, ``not-encrypted``,
-                ``unsupported-algorithm`` or ``bad-signature``.
+                ``unsupported-algorithm``, ``forbidden`` when nobody signed it, or
+                ``bad-signature``.
             CannotDecrypt: every cryptographic failure.
+        """
+        ...
+
+    async def encrypt(self, data: bytes, to: Sequence[Certificate]) -> bytes:
+        """Encrypt ``data`` to every certificate of ``to``, unsigned: nothing says who wrote it.
+
+        Raises:
+            PeerMisbehaved: as :meth:`seal`.
+        """
+        ...
+
+    async def decrypt(self, data: bytes, keys: Sequence[KeyHandle]) -> bytes:
+        """Decrypt a message that nobody signed, as :meth:`encrypt` makes it.
+
+        Raises:
+            PeerMisbehaved: ``forbidden`` when it is signed; ``malformed``, ``limit-exceeded``,
+                ``not-encrypted`` or ``unsupported-algorithm``.
+            CannotDecrypt: every cryptographic failure.
+        """
+        ...
+
+    async def sign_message(self, data: bytes, signer: KeyHandle) -> bytes:
+        """Return a message in clear that holds ``data`` and one signature (type 0x00) over it.
+
+        Raises:
+            ApiMisuse: ``unusable-key``: ``signer`` is expired, revoked or cannot sign.
+        """
+        ...
+
+    async def verify_message(self, message: bytes, signers: Sequence[bytes]) -> Signed:
+        """Verify a message in clear that at least one of ``signers`` signed; see :meth:`open`.
+
+        Raises:
+            PeerMisbehaved: ``malformed``, ``limit-exceeded``, ``unsupported-algorithm``,
+                ``forbidden`` when nobody signed it, or ``bad-signature``.
         """
         ...
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_PKESK, MAX_PLAINTEXT_BYTES, MAX_SIGNATURES, MAX_SKESK
+from ox.aead import AeadContainer, read_aead_container
 from ox.packets import (
     Cursor,
     Packet,
@@ -33,6 +34,8 @@ __all__ = [
     "check_literal",
     "check_passphrase_message",
     "check_signed_payload",
+    "check_unsigned_payload",
+    "is_in_clear",
 ]
 
 _RULE: Final = "RFC 4880 §11.3"
@@ -48,14 +51,13 @@ class EncryptedMessage:
     """A message to keys.
 
     Attributes:
-        version: of its container: 1 is ours to open, 2 only the engine's.
-        recipients: the ways in; empty for version 2.
-        container: the body of the packet of tag 18.
+        recipients: the ways in.
+        container: the body of the packet of tag 18 where that has version 1, and what was read of
+            it where it has version 2.
     """
 
-    version: int
     recipients: tuple[Pkesk, ...]
-    container: bytes = field(repr=False)
+    container: bytes | AeadContainer = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +79,17 @@ class SignedPayload:
 
     Attributes:
         data: what the literal holds.
-        packets: the same packets, framed anew: an engine reads in them what was checked here.
+        signatures: over it, each a packet framed anew: an engine reads what was checked here.
     """
 
     data: bytes = field(repr=False)
-    packets: bytes = field(repr=False)
+    signatures: tuple[bytes, ...] = field(repr=False)
 
 
 def check_encrypted_message(data: bytes) -> EncryptedMessage:
     """Guard a binary message encrypted to keys.
 
-    Passphrases beside the keys are tolerated, and never used.
+    Passphrases beside the keys are tolerated in version 1, and never used.
 
     Raises:
         PeerMisbehaved: ``not-encrypted``; ``malformed``; ``limit-exceeded``;
@@ -104,10 +106,14 @@ def check_encrypted_message(data: bytes) -> EncryptedMessage:
         raise unsupported("container of an unknown version", "RFC 9580 §5.13")
     if not pkesks or any(body[:1] != bytes((_PKESK_VERSIONS[version],)) for body in pkesks):
         raise malformed("message that is not to keys, or in mixed versions", _RULE)
-    for skesk in skesks:
-        read_skesk(skesk)
-    recipients = tuple(read_pkesk(body) for body in pkesks) if version == 1 else ()
-    return EncryptedMessage(version, recipients, container)
+    if version == 1:
+        for skesk in skesks:
+            read_skesk(skesk)
+        return EncryptedMessage(tuple(map(read_pkesk, pkesks)), container)
+    if skesks:  # of version 6, which is where Argon2 is at home
+        raise unsupported("passphrase beside the keys of a newer container", "RFC 9580 §5.3.2")
+    newer = read_aead_container(container)
+    return EncryptedMessage(tuple(read_pkesk(body, newer.cipher) for body in pkesks), newer)
 
 
 def check_passphrase_message(data: bytes) -> PassphraseMessage:
@@ -127,12 +133,12 @@ def check_passphrase_message(data: bytes) -> PassphraseMessage:
 
 
 def check_signed_payload(data: bytes) -> SignedPayload:
-    """Guard what was inside a container: one literal and the signatures over it.
+    """Guard what was inside a container, or stands in clear: one literal and its signatures.
 
     Raises:
         PeerMisbehaved: ``malformed``; ``limit-exceeded``; ``unsupported-algorithm`` for another
-            signature version than 4; ``bad-signature`` when there is no signature, or one that
-            is not over a binary document.
+            signature version than 4; ``forbidden`` when there is no signature; ``bad-signature``
+            for one that is not over a binary document.
     """
     packets = read_packets(data, most=_MOST_INNER, payload=True)
     tags = [packet.tag for packet in packets]
@@ -144,7 +150,7 @@ def check_signed_payload(data: bytes) -> SignedPayload:
     if tags not in (one_pass, signatures_first):
         raise malformed("packets that make no signed message", _RULE)
     if count == 0:
-        raise PeerMisbehaved(ErrorCode.BAD_SIGNATURE, "not signed", rule="XEP-0373 §3.1")
+        raise PeerMisbehaved(ErrorCode.FORBIDDEN, "not signed", rule="XEP-0373 §3.1")
     if count > MAX_SIGNATURES:
         raise _exceeded(f"more than {MAX_SIGNATURES} signatures")
     for packet in packets:
@@ -152,7 +158,11 @@ def check_signed_payload(data: bytes) -> SignedPayload:
             _check_signature(packet)
     return SignedPayload(
         _literal_data(packets[count]),
-        b"".join(write_packet(packet.tag, packet.body) for packet in packets),
+        tuple(
+            write_packet(packet.tag, packet.body)
+            for packet in packets
+            if packet.tag == Tag.SIGNATURE
+        ),
     )
 
 
@@ -180,9 +190,27 @@ def check_literal(data: bytes) -> bytes:
     return _literal_data(packets[0])
 
 
+def check_unsigned_payload(data: bytes) -> bytes:
+    """Guard what was inside a container to keys, where a signature must not be.
+
+    Raises:
+        PeerMisbehaved: as :func:`check_literal`; ``forbidden`` when it is signed.
+    """
+    if first_tag(data) in (Tag.SIGNATURE, Tag.ONE_PASS_SIGNATURE):
+        raise PeerMisbehaved(
+            ErrorCode.FORBIDDEN, "signed, and read as if it were not", rule="XEP-0373 §3.1"
+        )
+    return check_literal(data)
+
+
+def is_in_clear(data: bytes) -> bool:
+    """Say whether a message starts as one that anybody can read, signed or not."""
+    return first_tag(data) in _PLAIN
+
+
 def _split(data: bytes, most: int) -> tuple[tuple[Packet, ...], bytes]:
     """Return the ways into a message, at least one, and its one container."""
-    if first_tag(data) in _PLAIN:  # at a glance: such a packet may have no length
+    if is_in_clear(data):  # at a glance: such a packet may have no length
         raise _not_encrypted()
     packets = read_packets(data, most=most + 2)
     ways_in = 0

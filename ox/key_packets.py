@@ -25,6 +25,7 @@ __all__ = [
     "NATIVE_POINT",
     "Algorithm",
     "Ecdh",
+    "Ed25519Seed",
     "PublicKey",
     "Rsa",
     "RsaSecret",
@@ -124,17 +125,26 @@ class RsaSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class Ed25519Seed:
+    """The secret of an Ed25519 key, 32 octets."""
+
+    seed: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class SecretKey:
     """One unprotected secret key or subkey.
 
     Attributes:
         public: its public part.
-        numbers: RSA's secret numbers, or the 32-octet little-endian scalar of Curve25519;
-            ``None`` for a key that cannot decrypt.
+        body: the body of its public packet.
+        numbers: RSA's secret numbers, the 32-octet little-endian scalar of Curve25519, or the seed
+            of Ed25519; ``None`` for a key that this layer cannot use.
     """
 
     public: PublicKey
-    numbers: RsaSecret | Secret | None = field(repr=False)
+    body: bytes = field(repr=False)
+    numbers: RsaSecret | Ed25519Seed | Secret | None = field(repr=False)
 
 
 def hashed_form(body: bytes) -> bytes:
@@ -169,6 +179,7 @@ def read_secret_key(body: Secret) -> SecretKey:
     """
     cursor = Cursor(body.reveal(), _RULE)
     public = _read_public(cursor, body.reveal())
+    public_body = body.reveal()[: cursor.position]
     if public.algorithm not in tuple(Algorithm):
         raise unsupported("secret key of an unknown algorithm", _RULE)
     if cursor.number(1) != 0:
@@ -179,7 +190,7 @@ def read_secret_key(body: Secret) -> SecretKey:
     secret = Cursor(area[:-2], _PRIVATE)
     numbers = _read_secret(secret, public)
     secret.finish()
-    return SecretKey(public, numbers)
+    return SecretKey(public, public_body, numbers)
 
 
 def _read_public(cursor: Cursor, body: bytes) -> PublicKey:
@@ -246,7 +257,7 @@ def _skip_mpis(cursor: Cursor, count: int) -> None:
         cursor.mpi()
 
 
-def _read_secret(cursor: Cursor, public: PublicKey) -> RsaSecret | Secret | None:
+def _read_secret(cursor: Cursor, public: PublicKey) -> RsaSecret | Ed25519Seed | Secret | None:
     match public.algorithm, public.numbers:
         case _, Rsa():
             d, p, q, _ = (Secret(write_mpi(cursor.mpi())[2:]) for _ in range(4))
@@ -259,7 +270,10 @@ def _read_secret(cursor: Cursor, public: PublicKey) -> RsaSecret | Secret | None
         case Algorithm.X25519, _:
             return Secret(cursor.take(32))
         case Algorithm.ED25519, _:
-            cursor.take(32)
+            return Ed25519Seed(Secret(cursor.take(32)))
+        case Algorithm.EDDSA, _:
+            seed = cursor.mpi()
+            return None if seed >> 256 else Ed25519Seed(Secret(seed.to_bytes(32)))
         case _:
             _skip_mpis(cursor, 1)
     return None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
+from e2ee.lexical import format_time, parse_time
 from e2ee.names import BareJid, parse_fingerprint
 from e2ee.records import pack, unpack
 from e2ee.trust import Trust
@@ -18,7 +19,7 @@ from ox.keys import KeyRing, KnownKey
 __all__ = ["ring_from_record", "ring_to_record"]
 
 _KIND: Final = "key-ring"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 def ring_to_record(ring: KeyRing) -> bytes:
@@ -44,7 +45,7 @@ def ring_from_record(raw: bytes) -> KeyRing:
     """
     fields = unpack(raw, _KIND, _FORMAT)
     try:
-        if fields["format"] == 1:
+        if fields["format"] < _FORMAT:
             fields, raw = _upgraded(fields)
         ring = KeyRing(
             jid=BareJid.parse(fields["jid"]),
@@ -61,10 +62,14 @@ def ring_from_record(raw: bytes) -> KeyRing:
 
 
 def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Return what format 1, which knew of no renewals, would be in this one."""
+    """Return what an older format would be in this one.
+
+    Format 1 knew of no renewals, and format 2 of no dates.
+    """
     kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
-    keys = [{**key, "former": None} for key in fields["keys"]]
-    upgraded = {**kept, "renewal": 0, "keys": keys}
+    since_2: dict[str, Any] = {"former": None} if fields["format"] == 1 else {}
+    keys = [{**key, **since_2, "date": None, "changed": False} for key in fields["keys"]]
+    upgraded = {**kept, "keys": keys, **({"renewal": 0} if fields["format"] == 1 else {})}
     return upgraded, pack(_KIND, _FORMAT, upgraded)
 
 
@@ -75,6 +80,8 @@ def _key_to_fields(key: KnownKey) -> dict[str, Any]:
         "announced": key.announced,
         "raw": b64encode(key.raw).decode() if key.raw else None,
         "former": b64encode(key.former).decode() if key.former else None,
+        "date": format_time(key.date) if key.date else None,
+        "changed": key.changed,
     }
 
 
@@ -85,6 +92,8 @@ def _key_from_fields(fields: Mapping[str, Any]) -> KnownKey:
         announced=bool(fields["announced"]),
         raw=b64decode(fields["raw"], validate=True) if fields["raw"] else None,
         former=b64decode(fields["former"], validate=True) if fields["former"] else None,
+        date=parse_time(fields["date"]) if fields["date"] else None,
+        changed=bool(fields["changed"]),
     )
 
 

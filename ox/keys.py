@@ -8,6 +8,7 @@ that appears after others were known is never trusted by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
@@ -18,7 +19,7 @@ from e2ee.trust import Trust
 from ox.elements import PublicKeysList, data_node, metadata_address
 from ox.engine import Certificate
 
-__all__ = ["KeyRing", "KnownKey", "names_jid", "user_id"]
+__all__ = ["KeyRing", "KnownKey", "is_user_id_of", "names_jid", "user_id"]
 
 _SCHEME: Final = "xmpp:"
 
@@ -33,16 +34,15 @@ def names_jid(certificate: Certificate, jid: BareJid) -> bool:
 
     Whole and normalised (RFC 7622): no prefix, suffix, resource or query passes.
     """
-    return any(_jid_of(text) == jid for text in certificate.user_ids)
+    return any(is_user_id_of(text, jid) for text in certificate.user_ids)
 
 
-def _jid_of(text: str) -> BareJid | None:
-    if not text.startswith(_SCHEME):
-        return None
+def is_user_id_of(text: str, jid: BareJid) -> bool:
+    """Say whether a user id is ``xmpp:`` plus ``jid``, normalised."""
     try:
-        return BareJid.parse(text.removeprefix(_SCHEME))
+        return text.startswith(_SCHEME) and BareJid.parse(text.removeprefix(_SCHEME)) == jid
     except E2eeError:
-        return None
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ class KnownKey:
         raw: the binary public key; ``None`` until it was fetched.
         former: where the account was renewed since it was fetched, and ``raw`` is ``None``
             therefore: the binary public key as it was known before.
+        date: when the list last said that it was published or updated, aware, in seconds.
+        changed: whether the list dated it anew, or struck it, since ``raw`` was fetched: its owner
+            may have prolonged or revoked it.
     """
 
     fingerprint: Fingerprint
@@ -63,6 +66,8 @@ class KnownKey:
     announced: bool
     raw: bytes | None = field(default=None, repr=False)
     former: bytes | None = field(default=None, repr=False)
+    date: datetime | None = None
+    changed: bool = False
 
     @property
     def seen(self) -> bytes | None:
@@ -73,6 +78,13 @@ class KnownKey:
     def outdated(self) -> bool:
         """Whether the account was renewed since the key was fetched."""
         return self.raw is None and self.former is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its node should be fetched."""
+        if self.trust is Trust.DISTRUSTED:
+            return False
+        return self.changed or (self.announced and self.raw is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,7 @@ class KeyRing:
         return tuple(
             Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
             for key in self.keys
-            if key.announced and key.raw is None and key.trust is not Trust.DISTRUSTED
+            if key.wanted
         )
 
     @property
@@ -163,7 +175,7 @@ class KeyRing:
         """
         if not renewal.outdates(self.renewal):
             return self
-        keys = tuple(replace(key, raw=None, former=key.seen) for key in self.keys)
+        keys = tuple(replace(key, raw=None, former=key.seen, changed=False) for key in self.keys)
         return replace(self, keys=keys, listed=False, renewal=renewal.count)
 
     def with_struck_keys(self) -> KeyRing:
@@ -175,22 +187,21 @@ class KeyRing:
 
         A key that is listed no more and that nobody decided about is forgotten, so that a server
         cannot fill the ring; the last one stays, so that its successor is not met at first sight.
+        A known key that is dated anew, or a believed one that is struck, should be fetched again.
 
         Args:
             announced: the list.
             first_sight: the trust of keys met while none was known; later ones are undecided.
         """
-        listed = {key.fingerprint for key in announced.keys}
+        dates = {key.fingerprint: key.date.replace(microsecond=0) for key in announced.keys}
         trust = Trust.UNDECIDED if self.keys else first_sight
-        known = _settled(
-            tuple(replace(key, announced=key.fingerprint in listed) for key in self.keys)
-        )
+        known = _settled(tuple(_dated(key, dates.get(key.fingerprint)) for key in self.keys))
         kept = tuple(key for key in known if key.announced or key.trust is not Trust.UNDECIDED)
         met = {key.fingerprint for key in kept}
         new = tuple(
-            KnownKey(key.fingerprint, trust, announced=True)
-            for key in announced.keys
-            if key.fingerprint not in met
+            KnownKey(fingerprint, trust, announced=True, date=date)
+            for fingerprint, date in dates.items()
+            if fingerprint not in met
         )
         return replace(self, keys=kept + new or known[-1:], listed=True)
 
@@ -231,7 +242,9 @@ class KeyRing:
             self,
             keys=_settled(
                 tuple(
-                    replace(key, announced=False) if key.fingerprint == fingerprint else key
+                    replace(key, announced=False, changed=False)
+                    if key.fingerprint == fingerprint
+                    else key
                     for key in self.keys
                 )
             ),
@@ -251,10 +264,25 @@ class KeyRing:
             return decided
         return replace(decided, keys=tuple(map(_unseen_untrusted, decided.keys)))
 
-    def own(self, certificate: Certificate) -> KeyRing:
-        """Add the key whose secret part we hold, announced and authenticated."""
-        key = KnownKey(certificate.fingerprint, Trust.AUTHENTICATED, True, certificate.raw)
-        others = tuple(k for k in self.keys if k.fingerprint != certificate.fingerprint)
+    def own(self, certificate: Certificate, now: datetime) -> KeyRing:
+        """Add the key whose secret part we hold, authenticated and announced anew.
+
+        The key that it succeeds is struck. So is itself when it is revoked, unless the list would
+        be empty: XEP-0373 §4.2 wants one or more.
+        """
+        others = tuple(
+            replace(key, announced=False, changed=False) if key.fingerprint == self.ours else key
+            for key in self.keys
+            if key.fingerprint != certificate.fingerprint
+        )
+        alone = not any(key.announced and key.trust is not Trust.DISTRUSTED for key in others)
+        key = KnownKey(
+            certificate.fingerprint,
+            Trust.AUTHENTICATED,
+            announced=alone or not certificate.revoked,
+            raw=certificate.raw,
+            date=now.replace(microsecond=0),
+        )
         return replace(self, keys=(*others, key), listed=True, ours=certificate.fingerprint)
 
     def _with(
@@ -265,10 +293,17 @@ class KeyRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, f"{self.jid} announced no such key", rule="XEP-0373 §4.2"
             )
-        former = None if raw else known.former
-        changed = replace(known, trust=trust or known.trust, raw=raw or known.raw, former=former)
-        keys = tuple(changed if key.fingerprint == fingerprint else key for key in self.keys)
+        decided = replace(known, trust=trust or known.trust)
+        step = replace(decided, raw=raw, former=None, changed=False) if raw else decided
+        keys = tuple(step if key.fingerprint == fingerprint else key for key in self.keys)
         return replace(self, keys=_settled(keys))
+
+
+def _dated(key: KnownKey, date: datetime | None) -> KnownKey:
+    """Return a known key as a new list has it: with this date, or not at all."""
+    news = key.date != date if date else key.announced and key.trust.accepts
+    changed = key.raw is not None and (key.changed or news)
+    return replace(key, announced=date is not None, date=date or key.date, changed=changed)
 
 
 def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "read_packets",
     "unsupported",
     "write_mpi",
+    "write_literal",
     "write_packet",
 ]
 
@@ -174,6 +175,11 @@ def write_packet(tag: int, body: bytes) -> bytes:
     else:
         length = b"\xff" + size.to_bytes(4)
     return bytes((0xC0 | tag,)) + length + body
+
+
+def write_literal(data: bytes) -> bytes:
+    """Return a binary literal without name or date (RFC 4880 §5.9)."""
+    return write_packet(Tag.LITERAL, b"b\0\0\0\0\0" + data)
 
 
 def _read_packet(cursor: Cursor, payload: bool) -> Packet:

@@ -1,7 +1,8 @@
-"""Public-key encrypted session keys of version 3: a private key opens a container (RFC 4880 §5.1).
+"""Public-key encrypted session keys: a private key opens a container (RFC 4880 §5.1).
 
-Rule: Curve25519 and RSA only. An RSA session key that does not come out right is replaced by a
-random one, so that nobody learns from us whether its padding was right.
+Rule: Curve25519 and RSA only; version 3 is read and written, version 6 is only read. An RSA session
+key that does not come out right is replaced by a random one, so that nobody learns from us whether
+its padding was right.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.limits import MIN_RSA_BITS
 from e2ee.secret import Secret
-from ox.ciphers import Random, RsaPrivate, X25519Private, rsa_encrypt
+from ox.ciphers import Random, RsaPrivate, Symmetric, X25519Private, rsa_encrypt
 from ox.ecdh import open_ecdh, open_x25519, seal_ecdh, seal_x25519
 from ox.key_packets import X25519, Algorithm, Ecdh, PublicKey, Rsa, RsaSecret, SecretKey
 from ox.packets import Cursor, malformed, unsupported, write_mpi
@@ -30,6 +31,7 @@ __all__ = [
 
 _RULE: Final = "RFC 4880 §5.1"
 _HIDDEN: Final = bytes(8)  # the key id of a recipient who is not named
+_NAMED: Final = frozenset({(b"", 0), (b"\x04", 21), (b"\x06", 33)})  # RFC 9580 §5.1.2
 _RSA: Final = frozenset({Algorithm.RSA, Algorithm.RSA_ENCRYPT})
 
 
@@ -38,14 +40,22 @@ class Pkesk:
     """One way to a container's session key through a private key.
 
     Attributes:
-        key_id: 8 octets that name the recipient's key; zeros hide it.
+        name: the recipient's key, by its key id (8 octets, version 3) or its fingerprint (version
+            6); zeros or nothing hide it.
         algorithm: the number of the public-key algorithm.
         fields: the rest, read when one of our keys may open it.
+        cipher: what the session key is for, as its container says (version 6); ``None`` when the
+            session key itself says so (version 3).
     """
 
-    key_id: bytes
+    name: bytes
     algorithm: int
     fields: bytes = field(repr=False)
+    cipher: Symmetric | None = None
+
+    def may_mean(self, key: PublicKey) -> bool:
+        """Say whether it names ``key``, or nobody."""
+        return self.name in (key.key_id, key.fingerprint, _HIDDEN, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +76,35 @@ def decryption_keys(keys: Sequence[SecretKey]) -> tuple[DecryptionKey, ...]:
     return tuple(
         DecryptionKey(key.public, _prepare(key))
         for key in keys
-        if key.numbers is not None and key.public.algorithm != Algorithm.RSA_SIGN
+        if isinstance(key.numbers, RsaSecret | Secret)
+        and key.public.algorithm != Algorithm.RSA_SIGN
     )
 
 
-def read_pkesk(body: bytes) -> Pkesk:
-    """Read the body of a packet of tag 1, version 3.
+def read_pkesk(body: bytes, cipher: Symmetric | None = None) -> Pkesk:
+    """Read the body of a packet of tag 1.
+
+    Args:
+        body: of version 6 where ``cipher`` is given, else of version 3.
+        cipher: that of the container of version 2 that it leads to.
 
     Raises:
         PeerMisbehaved: ``malformed``; ``unsupported-algorithm`` for another version.
     """
     cursor = Cursor(body, _RULE)
-    if cursor.number(1) != 3:
-        raise unsupported("encrypted session key of another version than 3", _RULE)
-    return Pkesk(cursor.take(8), cursor.number(1), cursor.rest())
+    version = 3 if cipher is None else 6
+    if cursor.number(1) != version:
+        raise unsupported(f"encrypted session key of another version than {version}", _RULE)
+    name = cursor.take(8) if cipher is None else _read_fingerprint(cursor)
+    return Pkesk(name, cursor.number(1), cursor.rest(), cipher)
+
+
+def _read_fingerprint(cursor: Cursor) -> bytes:
+    """Read the name of a recipient; keys of version 6 are never ours, but may be others'."""
+    named = cursor.take(cursor.number(1))
+    if (named[:1], len(named)) not in _NAMED:
+        raise malformed("recipient without a fingerprint", "RFC 9580 §5.1.2")
+    return named[1:]
 
 
 def write_pkesk(session_key: SessionKey, recipient: PublicKey, random: Random) -> bytes:
@@ -116,7 +141,7 @@ def session_keys(
     """
     for pkesk in pkesks:
         for key in keys:
-            if pkesk.key_id in (key.public.key_id, _HIDDEN):
+            if pkesk.may_mean(key.public):
                 found = _open(pkesk, key, random)
                 if found is not None:
                     yield found
@@ -125,11 +150,11 @@ def session_keys(
 def _open(pkesk: Pkesk, key: DecryptionKey, random: Random) -> SessionKey | None:
     match pkesk.algorithm, key.public.numbers, key.private:
         case ((Algorithm.RSA | Algorithm.RSA_ENCRYPT), Rsa(), RsaPrivate() as rsa):
-            return _open_rsa(pkesk.fields, rsa, random)
+            return _open_rsa(pkesk, rsa, random)
         case Algorithm.ECDH, Ecdh() as ecdh, X25519Private() as curve:
-            return open_ecdh(pkesk.fields, ecdh, key.public.fingerprint, curve)
+            return open_ecdh(pkesk.fields, ecdh, key.public.fingerprint, curve, pkesk.cipher)
         case Algorithm.X25519, X25519() as x25519, X25519Private() as curve:
-            return open_x25519(pkesk.fields, x25519, curve)
+            return open_x25519(pkesk.fields, x25519, curve, pkesk.cipher)
     return None
 
 
@@ -140,13 +165,13 @@ def _seal_rsa(session_key: SessionKey, rsa: Rsa) -> bytes:
     return write_mpi(int.from_bytes(sealed))
 
 
-def _open_rsa(fields: bytes, private: RsaPrivate, random: Random) -> SessionKey:
-    cursor = Cursor(fields, _RULE)
+def _open_rsa(pkesk: Pkesk, private: RsaPrivate, random: Random) -> SessionKey:
+    cursor = Cursor(pkesk.fields, _RULE)
     ciphertext = cursor.mpi()
     cursor.finish()
     instead = SessionKey.fresh(random)  # made in any case, so that it takes its time in any case
     opened = private.decrypt(ciphertext)
-    found = SessionKey.unpack_checked(opened) if opened else None
+    found = SessionKey.unpack_checked(opened, pkesk.cipher) if opened else None
     return found or instead
 
 

@@ -35,8 +35,15 @@ class SessionKey:
         return cls(cipher, Secret(raw[1:]))
 
     @classmethod
-    def unpack_checked(cls, packed: Secret) -> SessionKey | None:
-        """Read what :meth:`pack_checked` returns; ``None`` when it is not that."""
+    def unpack_checked(cls, packed: Secret, cipher: Symmetric | None = None) -> SessionKey | None:
+        """Read what :meth:`pack_checked` returns; ``None`` when it is not that.
+
+        Args:
+            packed: the session key as it travelled.
+            cipher: what it is for, where the octet for that was left out (RFC 9580 §5.1.2).
+        """
+        if cipher is not None:
+            packed = Secret(bytes((cipher,)) + packed.reveal())
         found = cls.unpack(Secret(packed.reveal()[:-2]))
         return found if found is not None and found.pack_checked() == packed else None
 

@@ -13,8 +13,9 @@ from concurrent.futures import Executor, Future
 from hashlib import sha256
 from typing import Final
 
-from e2ee.errors import E2eeError, EngineFailed
+from e2ee.errors import E2eeError
 from e2ee.secret import Secret
+from ox.beside import begin, result
 from ox.s2k import Specifier, derive
 
 __all__ = ["Stretch", "Stretcher"]
@@ -63,42 +64,12 @@ class Stretcher:
         memo = (specifier, sha256(passphrase.reveal()).digest(), length)
         derived = self._derived.get(memo)
         if derived is None or _failed(derived):
-            derived = self._derived[memo] = self._begin(stretch)
+            derived = self._derived[memo] = begin(self._executor, derive, *stretch)
             if len(self._derived) > _REMEMBERED:
                 self._derived.popitem(last=False)
-        return await _result(derived)
-
-    def _begin(self, stretch: Stretch) -> Future[Secret]:
-        if self._executor is not None:
-            try:
-                return self._executor.submit(derive, *stretch)
-            except RuntimeError:
-                raise _pool_failed() from None
-        derived: Future[Secret] = Future()
-        derived.set_result(derive(*stretch))
-        return derived
+        return await result(derived)
 
 
 def _failed(derived: Future[Secret]) -> bool:
     """Say whether this derivation is over and has to be tried again."""
     return derived.done() and (derived.cancelled() or derived.exception() is not None)
-
-
-async def _result(derived: Future[Secret]) -> Secret:
-    try:
-        if not derived.done():
-            # Shielded, because another task may be waiting for the same derivation.
-            await asyncio.shield(asyncio.wrap_future(derived))
-        return derived.result()
-    except E2eeError:
-        raise
-    except asyncio.CancelledError:
-        if derived.cancelled():  # the pool gave it up; else it is our own task that is cancelled
-            raise _pool_failed() from None
-        raise
-    except Exception:
-        raise _pool_failed() from None
-
-
-def _pool_failed() -> EngineFailed:
-    return EngineFailed("string-to-key", "the thread pool gave up")

@@ -77,12 +77,14 @@ async def receive(ox: OxAccount, opened: OpenedOx) -> tuple[Keychain, ...]:
     Raises:
         TrustUndecided: the first secret of a pubsub service's node, whose owner only the user can
             name; see ``NodeEncryption.approve``.
-        PeerMisbehaved: ``not-owner``, ``secret-conflict``, ``stale``, ``malformed``,
+        PeerMisbehaved: ``forbidden``: it came in a ``<sign/>``, and was secret to nobody;
+            ``not-owner``, ``secret-conflict``, ``stale``, ``malformed``,
             ``limit-exceeded``, or ``replay``. Nothing of the message was kept.
     """
     news = _read(opened.content)
     if not news:
         return ()
+    opened.require_encrypted("XEP-0473 §5.3")
     async with ox.ports.store.exclusive(ox.scope) as tx:
         renewal = await renewal_within(tx, ox.account)
         keychains: dict[NodeAddress, Keychain] = {}

@@ -34,7 +34,7 @@ GROUND = (
     ("xmltree", "arrival", "anchor", "storage", "trust"),
     ("xmlparse", "xmlwrite", "effects", "ports"),
     ("primitives",),
-    ("padding", "tokens", "effect_record", "history"),
+    ("padding", "tokens", "effect_record", "history", "key_events"),
     ("sce",),
     ("outbox",),
     ("renewal",),
@@ -54,7 +54,7 @@ ENGINES = {
     "omemo": {"e2ee/omemo/"},
     "precis_i18n": {"e2ee/names.py"},
     "pyexpat": {"e2ee/xmlparse.py"},
-    "pysequoia": {"ox/engine_sequoia.py"},
+    "pysequoia": {"ox/engine_sequoia.py", "ox/sequoia_keys.py", "ox/sequoia_signatures.py"},
     "rich": {"xmpp_e2ee/"},
     "slixmpp": {"xmpp_e2ee/"},
     "sqlite3": {"e2ee/stores/"},
@@ -86,9 +86,9 @@ RANDOMNESS = {"e2ee/primitives.py"}
 """The only importer of ``secrets``; everybody else gets ``ports.Primitives``."""
 
 ASYNCIO = {
-    "ox/engine_sequoia.py": {"CancelledError"},  # told apart from the engine's panics
-    # the caller's Executor
-    "ox/stretching.py": {"CancelledError", "Semaphore", "gather", "shield", "wrap_future"},
+    "ox/sequoia_errors.py": {"CancelledError"},  # told apart from the engine's panics
+    "ox/beside.py": {"CancelledError", "shield", "wrap_future"},  # the caller's Executor
+    "ox/stretching.py": {"Semaphore", "gather"},
 }
 """What of asyncio is used outside OUTSIDE: no task that outlives its call, and no timer."""
 
@@ -104,7 +104,7 @@ NOWHERE_CALLS = {"__import__", "breakpoint", "compile", "eval", "exec"}
 PRESENT = {"now", "today", "utcnow"}
 """Methods that read the machine's clock, for OUTSIDE and CLOCKS only."""
 
-CLOCKS = {"ox/engine_sequoia.py"}
+CLOCKS = {"ox/engine_sequoia.py", "ox/sequoia_keys.py"}
 """Sequoia itself judges keys by the machine's clock, and cannot be given another."""
 
 GUESSABLE = {"authenticator", "digest", "hexdigest", "hmac", "mac", "mdc"}

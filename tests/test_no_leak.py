@@ -36,10 +36,14 @@ from e2ee.secret import Secret
 from e2ee.storage import Put
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Attribute, Element, element
+from ox.backup import Backup
+from ox.backup_code import BackupCode
+from ox.chat import OpenedMessage
 from ox.ciphers import Ed25519Private, Symmetric, X25519Private
+from ox.elements import Content, ContentKind
 from ox.engine import Certificate, KeyHandle, S2kCount, Signed
 from ox.engine_sequoia import SequoiaEngine
-from ox.opened import OpenedOx
+from ox.opened import OpenedCrypt, OpenedOx
 from ox.session_key import SessionKey
 from pubsub_encryption.elements import SharedSecret
 from pubsub_encryption.items import Authorship, ClearItem, OpenedItem
@@ -71,9 +75,18 @@ def _element() -> Element:
     return element(ns.ATOM, "title", {"x": CANARY.text}, CANARY.text)
 
 
+def _opened_ox() -> OpenedOx:
+    return OpenedOx(
+        ContentKind.SIGNCRYPT, JULIET, JULIET, SIGNER, (JULIET,), NOW, (_element(),), ARRIVAL, b""
+    )
+
+
 HOLDERS: dict[str, Callable[[], object]] = {
     "Attribute": lambda: Attribute("title", CANARY.text),
+    "Backup": lambda: Backup((KeyHandle(_certificate(), Secret(CANARY.raw)),), ()),
+    "BackupCode": lambda: BackupCode(Secret(CANARY.raw)),
     "ClearItem": lambda: ClearItem(_element(), ARRIVAL),
+    "Content": lambda: Content(ContentKind.SIGN, (JULIET,), NOW, (_element(),), CANARY.text),
     "Ed25519Private": lambda: Ed25519Private(Secret(CANARY.raw[:32])),
     "Element": _element,
     "Envelope": lambda: Envelope((_element(),)),
@@ -83,9 +96,9 @@ HOLDERS: dict[str, Callable[[], object]] = {
     "OpenedItem": lambda: OpenedItem(
         _element(), Authorship.NODE_KEY_HOLDER, SecretId("s1"), SecretState.ACTIVE, ARRIVAL
     ),
-    "OpenedOx": lambda: OpenedOx(
-        JULIET, JULIET, SIGNER, (JULIET,), NOW, (_element(),), ARRIVAL, b""
-    ),
+    "OpenedCrypt": lambda: OpenedCrypt(JULIET, NOW, (_element(),), ARRIVAL, b""),
+    "OpenedMessage": lambda: OpenedMessage(_opened_ox(), (_element(),), (_element(),)),
+    "OpenedOx": _opened_ox,
     "Publish": lambda: Publish(NODE, None, _element()),
     "Put": lambda: Put(("oxps", "capulet.lit", "blog"), CANARY.raw),
     "Secret": lambda: Secret(CANARY.raw),

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.names import BareJid
 from e2ee.primitives import NativePrimitives
 from e2ee.storage import Store
 from e2ee.stores import sqlite_file, sqlite_schema
+from e2ee.stores.anchor_files import AnchorFiles
+from e2ee.stores.guarded import GuardedStore, is_guarded
 from e2ee.stores.sealed import SealedStore, read_seal, seal_in_place
 from e2ee.stores.sealed_rows import looks_sealed
 from e2ee.stores.sealing import Seal, Unlock
@@ -24,11 +27,14 @@ from xmpp_e2ee.store_address import StoreAddress, StoreKind
 from xmpp_e2ee.store_survey import Step, everything
 
 __all__ = [
+    "GuardMissing",
     "Outside",
     "Schema",
     "create_sealed",
     "look",
     "migrate",
+    "open_account",
+    "open_guarded",
     "open_inner",
     "open_store",
     "schema_of",
@@ -37,6 +43,10 @@ __all__ = [
 ]
 
 _CONNECTIONS: Final = 2  # to spare one, because blocks come one after another here
+
+
+class GuardMissing(Exception):
+    """An account was kept under a guard, and its anchors were not named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,47 @@ async def open_store(address: StoreAddress, unlocks: Sequence[Unlock] = ()) -> A
             yield inner
         else:
             raise StoreFailed(ErrorCode.STORE_WRONG_KEY, "the store is sealed, and nothing unlocks")
+
+
+@asynccontextmanager
+async def open_account(
+    address: StoreAddress, unlocks: Sequence[Unlock], account: BareJid, anchors: Path | None
+) -> AsyncIterator[Store]:
+    """Open a store for the use of one account, under its guard where it has one.
+
+    Args:
+        address: where it lies.
+        unlocks: as :func:`open_store`.
+        account: which will be read and changed.
+        anchors: the directory of its anchors; the account is guarded from its next commit on, if
+            it was not before. ``None`` for an account without a guard.
+
+    Raises:
+        GuardMissing: the account has a guard, and no anchors are named: unseen by them, the store
+            could be an old copy, and a change would be lost on them.
+        StoreFailed: as :func:`open_store`.
+    """
+    if anchors is not None:
+        async with open_guarded(address, unlocks, anchors) as guarded:
+            yield guarded
+        return
+    async with open_store(address, unlocks) as store:
+        if await is_guarded(store, str(account)):
+            raise GuardMissing(f"{account} is guarded in {address}")
+        yield store
+
+
+@asynccontextmanager
+async def open_guarded(
+    address: StoreAddress, unlocks: Sequence[Unlock], anchors: Path
+) -> AsyncIterator[GuardedStore]:
+    """Open a store under the guard whose anchors are in a directory.
+
+    Raises:
+        StoreFailed: as :func:`open_store`.
+    """
+    async with open_store(address, unlocks) as store:
+        yield GuardedStore(store, AnchorFiles(anchors))
 
 
 @asynccontextmanager

@@ -18,7 +18,13 @@ from e2ee.secret import Secret
 from e2ee.stores.sealing import Passphrase, SealingKey
 from xmpp_e2ee.store_address import StoreAddress
 
-__all__ = ["PassphraseError", "keys_from_keyring", "new_key_in_keyring", "read_passphrase"]
+__all__ = [
+    "PassphraseError",
+    "keys_from_keyring",
+    "new_key_in_keyring",
+    "read_passphrase",
+    "read_secret_line",
+]
 
 _SERVICE: Final = "xmpp-e2ee"
 _LONGEST: Final = 4096  # bytes of a passphrase
@@ -26,10 +32,15 @@ _KEY: Final = 32  # bytes
 
 
 class PassphraseError(Exception):
-    """The file holds no passphrase that may be used; the message says why."""
+    """The file holds no passphrase or code that may be used; the message says why."""
 
 
 def read_passphrase(path: Path) -> Passphrase:
+    """Return the passphrase in a file; see :func:`read_secret_line`."""
+    return Passphrase(read_secret_line(path))
+
+
+def read_secret_line(path: Path) -> str:
     """Return the first line of a file that nobody else can read, without its end.
 
     Raises:
@@ -47,7 +58,7 @@ def read_passphrase(path: Path) -> Passphrase:
     if not line or len(line) > _LONGEST:
         raise PassphraseError(f"its first line is empty or longer than {_LONGEST} bytes")
     try:
-        return Passphrase(line.decode())
+        return line.decode()
     except UnicodeDecodeError:
         raise PassphraseError("its first line is not UTF-8") from None
 

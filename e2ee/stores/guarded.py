@@ -29,7 +29,7 @@ from e2ee.records import pack, unpack
 from e2ee.storage import Change, Key, Put, Store, Transaction
 from e2ee.stores.turns import Turn
 
-__all__ = ["GuardedStore"]
+__all__ = ["GuardedStore", "is_guarded"]
 
 _RESERVED: Final = "\0generation"  # the second part of the row's key; no layer begins one with NUL
 _KIND: Final = "generation"
@@ -223,6 +223,22 @@ class _GuardedTransaction:
             raise StoreFailed(
                 ErrorCode.STORE_UNCERTAIN, "all was kept, but the anchor could not be raised"
             ) from None
+
+
+async def is_guarded(inner: Store, account: str) -> bool:
+    """Say whether an account of a store was ever committed to under a guard.
+
+    Whoever writes to one without its anchor makes changes that the guard knows nothing of.
+
+    Args:
+        inner: the store as the guard would wrap it.
+        account: its name, the first part of its keys.
+
+    Raises:
+        StoreFailed: what the store raises.
+    """
+    async with inner.exclusive((account,)) as tx:
+        return await tx.get(_row(account)) is not None
 
 
 async def _read_mark(inner: Transaction, account: str) -> _Mark:

@@ -107,7 +107,7 @@ class TestOpen:
     async def test_what_is_not_signed_is_refused(self, pair: Pair) -> None:
         message = encrypted(literal(DATA), pair.juliet.certificate.raw)
         work = pair.engine.open(message, [pair.juliet], [pair.romeo.certificate.raw])
-        await refused(work, ErrorCode.BAD_SIGNATURE)
+        await refused(work, ErrorCode.FORBIDDEN)
 
     async def test_who_expects_nobody_believes_nobody(self, pair: Pair) -> None:
         message = await pair.engine.seal(DATA, [pair.juliet.certificate], pair.romeo)

@@ -18,7 +18,7 @@ from e2ee.names import BareJid
 from e2ee.renewal import renew
 from e2ee.storage import Key, Put, Remove, Store
 from e2ee.stores.anchor_files import AnchorFiles
-from e2ee.stores.guarded import GuardedStore
+from e2ee.stores.guarded import GuardedStore, is_guarded
 from e2ee.stores.memory import MemoryStore
 from e2ee.stores.sqlite import SqliteStore
 from tests.support.anchors import GuardedFile, HookedAnchor, memory_with
@@ -83,6 +83,17 @@ async def expect_refused(store: GuardedStore, inner: Store) -> None:
         with failing(ErrorCode.STORE_ROLLED_BACK):
             await attempt()
     assert await dump(inner) == before
+
+
+async def test_an_account_is_guarded_from_its_first_commit_under_a_guard_on() -> None:
+    inner = MemoryStore()
+    guarded = GuardedStore(inner, HookedAnchor())
+    await count_up(inner)
+    await read(guarded)
+    assert not await is_guarded(inner, JULIET)
+    await count_up(guarded)
+    assert await is_guarded(inner, JULIET)
+    assert not await is_guarded(inner, ROMEO)
 
 
 @pytest.fixture

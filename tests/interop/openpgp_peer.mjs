@@ -15,6 +15,9 @@ const KINDS = {
   curve25519: { type: "ecc", curve: "curve25519Legacy" },
   rsa3072: { type: "rsa", rsaBits: 3072 },
   algorithms25and27: { type: "curve25519" }, // of RFC 9580, in a key of version 4
+  // Keys that say that they take containers of version 2.
+  newer: { type: "ecc", curve: "curve25519Legacy", config: { aeadProtect: true } },
+  newer25and27: { type: "curve25519", config: { aeadProtect: true } },
 };
 
 const REQUESTS = {

@@ -77,8 +77,8 @@ class GpgPeer:
             raise PeerRefused from None
         lines = [line.split()[1:] for line in status.read_text("latin-1").splitlines()]
         words = {line[0]: line for line in lines if line}
-        # What gpg wrote counts only if it says both (it writes what it then refuses, too).
-        if "DECRYPTION_OKAY" not in words or "VALIDSIG" not in words:
+        # What gpg wrote counts only if it says all of it (it writes what it then refuses, too).
+        if not words.keys() >= {"DECRYPTION_OKAY", "GOODSIG", "VALIDSIG"}:
             raise PeerRefused
         if words["VALIDSIG"][-1] != fingerprint_of(signer):
             raise PeerRefused

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.lexical import parse_time
@@ -17,7 +18,8 @@ from e2ee.names import BareJid, Fetch, Jid, NodeAddress
 from e2ee.secret import Secret
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
-from ox.opened import OpenedOx
+from ox.chat import open_message
+from ox.elements import Content, ContentKind
 from tests.support.ox_world import Person, World, refused
 from tests.support.peers import require_shared
 
@@ -46,11 +48,6 @@ async def people() -> dict[str, Person]:
     return found
 
 
-async def read(reader: Person, sender: Person, openpgp: str, stamp: str) -> OpenedOx:
-    await reader.gather(sender)
-    return await reader.open(parse_xml(openpgp), sender, stamp=parse_time(stamp))
-
-
 def same(found: Sequence[Element], expected: Sequence[Element]) -> bool:
     return len(found) == len(expected) and all(map(Element.same_content, found, expected))
 
@@ -76,24 +73,28 @@ async def test_everybody_writes_to_everybody_with_its_keys(people: dict[str, Per
             assert opened.sender == sender.jid
 
 
-@pytest.mark.parametrize("number", range(4))
-async def test_its_elements(people: dict[str, Person], number: int) -> None:
-    case = recorded("ox_elements")["cases"][number]
-    sender, reader = people[case["from"]], people[case["to"][0]]
-    content = parse_xml(case["content_element"])
-    stamp = next(each for each in content.elements if each.name == "time").require("stamp")
-    if case["kind"] == "signcrypt":
-        opened = await read(reader, sender, case["openpgp_element"], stamp)
-        unpacked = case["libervia_unpacks"][case["to"][0]]["children"]
-        assert same(opened.content, [parse_xml(child) for child in unpacked])
-        assert opened.signer == case["signed_by"]
-        assert opened.to == (reader.jid,)
-        assert opened.time == parse_time(stamp)
-        return
-    code = ErrorCode.NOT_ENCRYPTED if case["kind"] == "sign" else ErrorCode.BAD_SIGNATURE
-    await reader.gather(sender)
-    async with refused(code, reader):
-        await read(reader, sender, case["openpgp_element"], stamp)
+async def test_its_elements_of_every_kind(people: dict[str, Person]) -> None:
+    for case in recorded("ox_elements")["cases"]:
+        sender, reader = people[case["from"]], people[case["to"][0]]
+        await reader.gather(sender)
+        plain = parse_xml(case["content_element"])
+        stamp = parse_time(plain.only(ns.OX, "time").require("stamp"))
+        arrival = reader.arrival(sender, stamp=stamp)
+        letter, kind = parse_xml(case["openpgp_element"]), ContentKind(case["kind"])
+        payload = Content.from_xml(plain, kind).payload
+        unpacked = case["libervia_unpacks"][str(reader.jid)]["children"]
+        assert same(payload, [parse_xml(child) for child in unpacked])
+        if kind is ContentKind.CRYPT:
+            opened_crypt = await reader.ox.open_crypt(letter, arrival)
+            assert same(opened_crypt.content, payload)
+            assert opened_crypt.time == stamp
+            async with refused(ErrorCode.FORBIDDEN, reader):
+                await reader.ox.open(letter, arrival)
+            continue
+        opened = await reader.ox.open(letter, arrival)
+        assert (opened.kind, opened.signer) == (kind, case["signed_by"])
+        assert (opened.to, opened.time) == ((reader.jid,), stamp)
+        assert same(opened.content, payload)
 
 
 async def test_what_it_signed_is_refused_out_of_its_context(people: dict[str, Person]) -> None:
@@ -123,14 +124,13 @@ async def test_its_messages(people: dict[str, Person]) -> None:
         message = parse_xml(case["encrypted_message"])
         sender, reader = people[case["from"]], people[case["to"]]
         await reader.gather(sender)
-        (openpgp,) = [child for child in message.elements if child.name == "openpgp"]
         arrival = Arrival(
             StanzaKind.MESSAGE,
             Jid.parse(message.require("from")),
             Jid.parse(message.require("to")),
             stamp=parse_time("2026-11-22T14:52:00Z"),
         )
-        opened = await reader.ox.open(openpgp, arrival)
+        opened = await open_message(reader.ox, message.elements, arrival)
         plain = parse_xml(case["plain_message"].replace(" ", " xmlns='jabber:client' ", 1))
         assert same(opened.content, plain.elements)
 

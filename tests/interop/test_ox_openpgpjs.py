@@ -6,6 +6,7 @@ import json
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,14 +67,21 @@ def _text(octets: bytes) -> str:
     return b64encode(octets).decode()
 
 
-@pytest.fixture(scope="module")
-def peer() -> Iterator[OpenpgpjsPeer]:
+@contextmanager
+def running_openpgpjs() -> Iterator[subprocess.Popen[str]]:
+    """Run the script, for as long as it is needed."""
     require_npm_package("openpgp")
     with subprocess.Popen(
         [require_program("node"), SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        yield OpenpgpjsPeer(process)
+        yield process
         process.terminate()
+
+
+@pytest.fixture(scope="module")
+def peer() -> Iterator[OpenpgpjsPeer]:
+    with running_openpgpjs() as process:
+        yield OpenpgpjsPeer(process)
 
 
 class TestOpenpgpjs(OxInterop):

@@ -18,10 +18,10 @@ import pytest
 from e2ee.errors import ErrorCode
 from e2ee.storage import Put
 from ox.container import unwrap
-from ox.elements import read_openpgp, write_openpgp
+from ox.elements import ContentKind, read_openpgp, write_openpgp
 from ox.grammar import check_encrypted_message
 from ox.key_record import ring_to_record
-from ox.packets import Tag, write_packet
+from ox.packets import write_literal
 from tests.support.forge import SIGN, bind, certify, forged, new_ed25519, one_pass_message, sign
 from tests.support.openpgp import decryption_keys_of
 from tests.support.ox_stage import JULIET, ROMEO, Stage, staged, text
@@ -37,29 +37,35 @@ async def stage() -> Stage:
 
 
 class TestKind:
-    async def test_g_01_what_is_not_encrypted(self, stage: Stage) -> None:
-        data = text()
-        signed = one_pass_message(data, sign(stage.romeos_key.primary, data))
-        bare = write_packet(Tag.LITERAL, b"b\0\0\0\0\0" + data)
-        for plain in (signed, bare):
-            async with stage.refuses(ErrorCode.NOT_ENCRYPTED):
-                await stage.juliet.open(write_openpgp(plain), stage.romeo)
+    async def test_g_01_what_is_neither_encrypted_nor_signed(self, stage: Stage) -> None:
+        for kind in ContentKind:
+            async with stage.refuses(ErrorCode.FORBIDDEN):
+                await stage.juliet.open(write_openpgp(write_literal(text(kind=kind))), stage.romeo)
 
     async def test_g_02_what_is_encrypted_and_not_signed(self, stage: Stage) -> None:
-        for name in ("signcrypt", "crypt", "sign"):
-            bare = write_packet(Tag.LITERAL, b"b\0\0\0\0\0" + text(name=name))
-            async with stage.refuses(ErrorCode.BAD_SIGNATURE):
-                await stage.juliet.open(stage.to_juliet(bare), stage.romeo)
+        for kind in ContentKind:
+            letter = stage.to_juliet(write_literal(text(kind=kind)))
+            async with stage.refuses(ErrorCode.FORBIDDEN):
+                await stage.juliet.open(letter, stage.romeo)
 
-    async def test_g_02_another_content_element_inside(self, stage: Stage) -> None:
-        for name, code in (
-            ("sign", ErrorCode.FORBIDDEN),
-            ("crypt", ErrorCode.FORBIDDEN),
-            ("openpgp", ErrorCode.MALFORMED),
-        ):
-            data = text(name=name)
-            async with stage.refuses(code):
-                await stage.juliet.open(stage.letter(data), stage.romeo)
+    async def test_g_02_another_content_element_than_the_layers_say(self, stage: Stage) -> None:
+        for kind in ContentKind:
+            data = text(kind=kind)
+            in_clear = write_openpgp(one_pass_message(data, sign(stage.romeos_key.primary, data)))
+            for letter, right in (
+                (stage.letter(data), ContentKind.SIGNCRYPT),
+                (in_clear, ContentKind.SIGN),
+            ):
+                if kind is right:
+                    assert (await stage.juliet.open(letter, stage.romeo)).kind is kind
+                    continue
+                async with stage.refuses(ErrorCode.FORBIDDEN):
+                    await stage.juliet.open(letter, stage.romeo)
+
+    async def test_g_02_no_content_element(self, stage: Stage) -> None:
+        data = text().replace(b"signcrypt", b"openpgp")
+        async with stage.refuses(ErrorCode.MALFORMED):
+            await stage.juliet.open(stage.letter(data), stage.romeo)
 
 
 class TestSigner:

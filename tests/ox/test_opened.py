@@ -18,7 +18,7 @@ from e2ee.trust import Trust
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import element
 from e2ee.xmlwrite import write_xml
-from ox.elements import Signcrypt
+from ox.elements import Content, ContentKind
 from ox.engine import Signed
 from ox.keys import KeyRing, KnownKey
 from ox.opened import OpenedOx, check_signed
@@ -30,6 +30,7 @@ JULIET, ROMEO, MERCUTIO = (
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KEY, OTHER = Fingerprint("A" * 40), Fingerprint("B" * 40)
 BODY = element(ns.CLIENT, "body", None, "Good pilgrim")
+SIGNCRYPT = ContentKind.SIGNCRYPT
 SECOND = timedelta(seconds=1)
 SKEW, AGE = limits.MAX_CLOCK_SKEW, limits.MAX_OX_AGE
 
@@ -45,7 +46,7 @@ def struck_ours() -> KeyRing:
 def signed(
     *to: BareJid, time: datetime = NOW, created: datetime | None = None, by: Fingerprint = KEY
 ) -> Signed:
-    data = write_xml(Signcrypt(to or (JULIET,), time, (BODY,)).to_xml()).encode()
+    data = write_xml(Content(SIGNCRYPT, to or (JULIET,), time, (BODY,)).to_xml()).encode()
     return Signed(data, {by: created or time})
 
 
@@ -62,7 +63,7 @@ def check(
     keys: KeyRing | None = None,
     now: datetime = NOW,
 ) -> OpenedOx:
-    return check_signed(what, keys or ring(), where or arrival(), JULIET, now)
+    return check_signed(what, SIGNCRYPT, keys or ring(), where or arrival(), JULIET, now)
 
 
 def refuse(code: ErrorCode, what: Signed, where: Arrival | None = None, **other: object) -> None:
@@ -73,9 +74,10 @@ def refuse(code: ErrorCode, what: Signed, where: Arrival | None = None, **other:
 
 def test_what_is_opened_says_all_that_was_checked() -> None:
     what, where = signed(JULIET, MERCUTIO), arrival()
-    content = Signcrypt.from_xml(parse_xml(what.data)).payload
+    content = Content.from_xml(parse_xml(what.data), SIGNCRYPT).payload
     assert content[0].same_content(BODY)
     assert check(what, where) == OpenedOx(
+        kind=SIGNCRYPT,
         account=JULIET,
         sender=ROMEO,
         signer=KEY,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,9 @@ async def test_g_14_a_revocation_that_the_copy_knows_survives_a_renewal(tmp_path
         await juliet.open(await stage.romeo.seal(juliet), stage.romeo)
 
 
+DATE = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
 class TestRing:
     JID = BareJid.parse(JULIET)
     RING = KeyRing(
@@ -202,10 +206,12 @@ class TestRing:
         A,
     )
 
-    def test_what_the_first_format_kept_is_read(self) -> None:
-        raw = (FROZEN / "key-ring-1.json").read_bytes()
-        assert ring_from_record(raw) == self.RING
-        assert b'"format":2' in ring_to_record(self.RING)
+    def test_what_older_formats_kept_is_read(self) -> None:
+        first = (FROZEN / "key-ring-1.json").read_bytes()
+        assert ring_from_record(first) == self.RING
+        second = (FROZEN / "key-ring-2.json").read_bytes()
+        assert ring_from_record(second) == self.RING.renewed(Renewal(3))
+        assert b'"format":3' in ring_to_record(self.RING)
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -228,9 +234,11 @@ class TestRing:
         assert caught.value.code is ErrorCode.STORE_CORRUPT
 
     def test_a_renewed_ring_is_stored_and_read(self) -> None:
-        renewed = self.RING.renewed(Renewal(3))
+        a, *others = self.RING.renewed(Renewal(3)).keys
+        dated = replace(a, raw=b"the key of A", former=None, date=DATE, changed=True)
+        renewed = replace(self.RING, keys=(dated, *others), renewal=3, listed=False)
         assert ring_from_record(ring_to_record(renewed)) == renewed
-        assert (FROZEN / "key-ring-2.json").read_bytes() == ring_to_record(renewed)
+        assert (FROZEN / "key-ring-3.json").read_bytes() == ring_to_record(renewed)
 
     def test_a_renewed_ring_believes_nothing_and_keeps_all(self) -> None:
         renewed = self.RING.renewed(Renewal(3))

@@ -133,7 +133,7 @@ async def test_g_14_a_key_revoked_since_a_message_was_opened_shares_nothing(
         return frozenset({await juliet.fingerprint()})
 
     with monkeypatch.context() as patched:
-        patched.setattr("ox.account.refused_keys", revoked)
+        patched.setattr("ox.opening.refused_keys", revoked)
         async with refused(ErrorCode.BAD_SIGNATURE, romeo):
             await receive(romeo.ox, opened)
     await receive(romeo.ox, opened)

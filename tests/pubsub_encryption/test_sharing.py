@@ -346,6 +346,16 @@ class TestClearText:
         async with refused(ErrorCode.NO_ACTIVE_SECRET, romeo):
             await romeo.node(blog_of(juliet)).keychain()
 
+    async def test_g_02_what_was_signed_in_clear_was_never_a_secret(self) -> None:
+        network, (juliet, romeo) = await cast("juliet", "romeo")
+        arrival = Arrival(StanzaKind.MESSAGE, Jid(juliet.jid), Jid(romeo.jid))
+        for content in (share(network, blog_of(juliet)), revoke(blog_of(juliet))):
+            letter = await juliet.ox.sign((content,), {romeo.jid})
+            opened = await romeo.ox.open(letter, arrival)
+            async with refused(ErrorCode.FORBIDDEN, romeo):
+                await receive(romeo.ox, opened)
+        assert await romeo.read(await juliet.write_to(romeo, share(network, blog_of(juliet))))
+
     def test_n_01_the_only_door_takes_what_was_opened_and_no_element(self) -> None:
         assert inspect.get_annotations(receive)["opened"] == "OpenedOx"
         assert set(inspect.signature(receive).parameters) == {"ox", "opened"}

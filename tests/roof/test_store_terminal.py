@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.roof.stores import CLI, HOSTILE, PASSPHRASE, Rows, StoreFile, make, run
+from tests.roof.typist import PATIENCE, Typist
 from tests.support.peers import require_program
 from tests.support.postgres import PASSWORD
 from tests.support.source import ROOT
@@ -24,60 +23,6 @@ from tests.support.source import ROOT
 pytestmark = pytest.mark.slow
 
 NEW = "the winter of our discontent"
-PATIENCE = 60.0  # seconds until a program that says nothing counts as hung
-
-ON_ITS_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches it
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-class Typist:
-    """A program on a terminal of its own, and somebody who types what it asks for."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.shown = ""
-        self._heard = 0
-        self._screen, terminal = pty.openpty()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", ON_ITS_TERMINAL, *CLI, *arguments],
-            cwd=ROOT, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-            stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
-        )  # fmt: skip
-        os.close(terminal)
-
-    def wait_for(self, words: str) -> None:
-        """Read until the program has shown ``words``, beyond those that were waited for before."""
-        while (found := self.shown.find(words, self._heard)) < 0:
-            assert self._read(), f"{words!r} was not shown: {self.shown!r}"
-        self._heard = found + len(words)
-
-    def answer(self, question: str, text: str) -> None:
-        """Type a line when the program asks; what is typed before its last blank is thrown away."""
-        self.wait_for(question)
-        self.wait_for(": ")
-        self.type(f"{text}\n")
-
-    def type(self, text: str) -> None:
-        os.write(self._screen, text.encode())
-
-    def end(self) -> int:
-        """Read to the end; return the exit status."""
-        while self._read():
-            pass
-        os.close(self._screen)
-        return self._process.wait(PATIENCE)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._screen], [], [], PATIENCE)
-        assert ready, f"the program hangs: {self.shown!r}"
-        try:
-            chunk = os.read(self._screen, 4096)
-        except OSError:  # the other end is closed
-            return False
-        self.shown += chunk.decode(errors="replace")
-        return bool(chunk)
 
 
 class TestPrompts:
@@ -85,7 +30,7 @@ class TestPrompts:
         self, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         store = make("sqlite", tmp_path, request, HOSTILE)
-        typist = Typist("seal", store.address)
+        typist = Typist("store", "seal", store.address)
         typist.answer("New passphrase of", PASSPHRASE)
         typist.answer("Repeat for confirmation", "something else")
         typist.wait_for("do not match")
@@ -97,7 +42,7 @@ class TestPrompts:
         sealed = StoreFile(store.address, tmp_path, sealed=True)
         assert sealed.rows() == HOSTILE
         for passphrase, status in ((PASSPHRASE, 0), (NEW, 3)):
-            typist = Typist("check", store.address)
+            typist = Typist("store", "check", store.address)
             typist.answer("Passphrase of", passphrase)
             assert typist.end() == status
             assert ("store-wrong-key" in typist.shown) == (status == 3)
@@ -105,7 +50,7 @@ class TestPrompts:
 
     def test_a_lock_is_changed(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         store = make("sealed-sqlite", tmp_path, request, HOSTILE)
-        typist = Typist("seal", store.address)
+        typist = Typist("store", "seal", store.address)
         typist.answer("Passphrase of", PASSPHRASE)
         typist.answer("New passphrase of", NEW)
         typist.answer("Repeat for confirmation", NEW)
@@ -116,7 +61,7 @@ class TestPrompts:
         self, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         store = make("sqlite", tmp_path, request, HOSTILE)
-        typist = Typist("seal", store.address)
+        typist = Typist("store", "seal", store.address)
         typist.wait_for("New passphrase of")
         typist.type("\x03")
         assert typist.end() == 130
@@ -127,7 +72,7 @@ class TestPrompts:
         self, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         store = make("sealed-postgres", tmp_path, request, HOSTILE)
-        typist = Typist("copy", store.address, str(tmp_path / "new.sqlite"), "--plain")
+        typist = Typist("store", "copy", store.address, str(tmp_path / "new.sqlite"), "--plain")
         typist.answer("Passphrase of postgresql://postgres@127.0.0.1:", PASSPHRASE)
         assert typist.end() == 0
         for secret in (PASSWORD, "sesame", PASSPHRASE):
@@ -150,11 +95,11 @@ class TestProgress:
             (["check", store.address], ["checking", "5000/?"]),
             (["copy", store.address, str(tmp_path / "b")], ["reading", "comparing", "copying"]),
         ]:
-            typist = Typist(*arguments)
+            typist = Typist("store", *arguments)
             assert typist.end() == 0
             for word in words:
                 assert word in typist.shown
-            typist = Typist(*arguments, "--json")
+            typist = Typist("store", *arguments, "--json")
             assert typist.end() == 0
             assert json.loads(typist.shown)["format"] == 1
 
@@ -164,7 +109,7 @@ class TestProgress:
         rows = many(400, 50)
         store = make("sqlite", tmp_path, request, rows)
         there = StoreFile(str(tmp_path / "there"), tmp_path, sealed=False)
-        typist = Typist("copy", store.address, there.address)
+        typist = Typist("store", "copy", store.address, there.address)
         typist.wait_for("copying")
         typist.wait_for("copying")  # drawn a second time: some of it is done
         typist.type("\x03")

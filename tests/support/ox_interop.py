@@ -19,12 +19,12 @@ from e2ee.names import BareJid
 from e2ee.primitives import NativePrimitives
 from e2ee.secret import Secret
 from e2ee.xmlwrite import write_xml
-from ox.elements import Signcrypt, write_openpgp
+from ox.elements import Content, ContentKind, write_openpgp
 from ox.engine import KeyHandle, S2kCount
 from ox.engine_sequoia import SequoiaEngine
 from tests.support.ox_world import World, body
 
-__all__ = ["TEXT", "OxInterop", "OxPeer", "PeerRefused"]
+__all__ = ["DATA", "TEXT", "OxInterop", "OxPeer", "PeerRefused"]
 
 JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
 TEXT = "<entry>Où est-tu, Roméo ? 🌹 日本</entry>\r\n\t".encode()
@@ -172,7 +172,13 @@ class OxInterop:
             world.announce(ROMEO, romeo.certificate.raw)
             juliet = await world.person(JULIET)
             await juliet.gather(sender := world.stranger(ROMEO))
-            value = Signcrypt((juliet.jid,), world.clock(), (body("Good pilgrim"),), "rpad")
+            value = Content(
+                ContentKind.SIGNCRYPT,
+                (juliet.jid,),
+                world.clock(),
+                (body("Good pilgrim"),),
+                "rpad",
+            )
             message = peer.signcrypt(
                 write_xml(value.to_xml()).encode(),
                 romeo.material.reveal(),

@@ -14,7 +14,7 @@ from e2ee.errors import ErrorCode
 from e2ee.names import BareJid
 from e2ee.xmltree import Element
 from e2ee.xmlwrite import write_xml
-from ox.elements import Signcrypt, write_openpgp
+from ox.elements import Content, ContentKind, write_openpgp
 from tests.support.forge import Forged, encrypted, forged, one_pass_message, sign
 from tests.support.ox_world import Person, World, body, meet, refused
 
@@ -64,8 +64,11 @@ async def staged(*keys: bytes) -> Stage:
 
 
 def text(
-    to: str = JULIET, time: datetime | None = None, name: str = "signcrypt", said: str = "hello"
+    to: str = JULIET,
+    time: datetime | None = None,
+    kind: ContentKind = ContentKind.SIGNCRYPT,
+    said: str = "hello",
 ) -> bytes:
     """Return a content element as octets."""
-    value = Signcrypt((BareJid.parse(to),), time or datetime.now(UTC), (body(said),))
-    return write_xml(value.to_xml()).replace("signcrypt", name).encode()
+    value = Content(kind, (BareJid.parse(to),), time or datetime.now(UTC), (body(said),))
+    return write_xml(value.to_xml()).encode()

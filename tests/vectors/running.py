@@ -24,6 +24,7 @@ from e2ee.trust import BlindTrustOnFirstSight, Trust
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from ox.account import OxAccount
+from ox.elements import ContentKind
 from ox.engine import OpenPgpEngine
 from ox.key_record import ring_to_record
 from ox.keys import KeyRing, KnownKey
@@ -136,6 +137,7 @@ def _opened(ox: OxAccount, step: dict[str, Any]) -> OpenedOx:
     sender = BareJid.parse(step["sender"])
     stamp = _time(step["stamp"])
     return OpenedOx(
+        kind=ContentKind.SIGNCRYPT,
         account=ox.account,
         sender=sender,
         signer=parse_fingerprint(step["signer"]),

@@ -13,6 +13,8 @@ import click
 
 from e2ee.errors import E2eeError
 from xmpp_e2ee.cli.demo import demo
+from xmpp_e2ee.cli.key import key
+from xmpp_e2ee.cli.screen import end_unread
 from xmpp_e2ee.cli.store import store
 from xmpp_e2ee.transport import StanzaRefused
 
@@ -38,6 +40,8 @@ class _Program(click.Group):
             raise _Failed(f"{error.code}: {error}") from None
         except StanzaRefused as refusal:
             raise _Failed(str(refusal)) from None
+        except BrokenPipeError:
+            end_unread()
         except (KeyboardInterrupt, click.Abort):  # the second one while somebody was asked
             raise click.exceptions.Exit(_INTERRUPTED) from None
 
@@ -52,4 +56,5 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(key)
 main.add_command(store)

@@ -1,4 +1,4 @@
-"""The screen: how the story and its report look on a terminal, in a pipe, in a log.
+"""The screen: how what is told looks on a terminal, in a pipe, in a log.
 
 Rule: looks only. What was decrypted is text, never markup; progress goes to stderr, and only where
 somebody is watching.
@@ -22,7 +22,7 @@ from e2ee.xmltree import Element
 from xmpp_e2ee.entry import opening_of, title_of
 from xmpp_e2ee.report import Report
 
-__all__ = ["Paper", "Screen", "show_report"]
+__all__ = ["Paper", "Screen", "end_unread", "printable", "show_line", "show_report"]
 
 _PIPE_BROKEN: Final = 141  # 128 + SIGPIPE, as shells say
 _SHOWN: Final = 12  # entries of one reading
@@ -33,9 +33,14 @@ class Paper(Console):
     """Standard output, which whoever reads it may close before the end, like ``head``."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """End as a program does that SIGPIPE killed; the status 1 would mean something else."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(_PIPE_BROKEN)
+        """End as all output ends that nobody reads."""
+        end_unread()
+
+
+def end_unread() -> NoReturn:
+    """End as a program does that SIGPIPE killed; the status 1 would mean something else."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(_PIPE_BROKEN)
 
 
 class Screen:
@@ -90,6 +95,18 @@ class Screen:
         ) as progress:
             task = progress.add_task(label, total=total)
             yield lambda steps: progress.advance(task, steps)
+
+
+def show_line(out: Console, text: str, style: str = "") -> None:
+    """Print a line, which is not broken where the terminal ends."""
+    out.print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything written out that is not for the eye."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def show_report(out: Console, report: Report) -> None:

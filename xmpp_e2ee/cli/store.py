@@ -10,26 +10,26 @@ the store is sealed, and one that does the work.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.names import BareJid
+from e2ee.renewal import renew
 from e2ee.stores.sealing import Unlock
 from xmpp_e2ee import store_copy, store_survey, stores
-from xmpp_e2ee.cli.screen import Paper, Screen
-from xmpp_e2ee.cli.store_options import ADDRESS, EXISTING, Lock, lock_options
-from xmpp_e2ee.cli.store_screen import FORMAT, info_json, printable, show_info, show_line
+from xmpp_e2ee.cli.command import Group, json_option, print_json, run
+from xmpp_e2ee.cli.screen import Paper, Screen, printable, show_line
+from xmpp_e2ee.cli.store_options import ADDRESS, ANCHORS, EXISTING, JID, Lock, lock_options
+from xmpp_e2ee.cli.store_screen import info_json, show_info
 from xmpp_e2ee.narrator import Silence
-from xmpp_e2ee.store_address import StoreAddress, without_passwords
+from xmpp_e2ee.store_address import StoreAddress
 from xmpp_e2ee.store_copy import Copied, CopyRefused, Work
 
 __all__ = ["store"]
-
-_T = TypeVar("_T")
 
 _EXIT_STATUS = """\b
 Exit status:
@@ -48,24 +48,7 @@ class _Refused(click.ClickException):
     exit_code = 1
 
 
-class _Stores(click.Group):
-    """The commands; what click quotes of an argument loses its password first."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            told = error.format_message()
-            if told == without_passwords(told):
-                raise
-            raise click.UsageError(without_passwords(told), error.ctx) from None
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-
-
-@click.group(cls=_Stores, epilog=_EXIT_STATUS)
+@click.group(cls=Group, epilog=_EXIT_STATUS)
 def store() -> None:
     """Look after the stores that accounts live in.
 
@@ -77,16 +60,16 @@ def store() -> None:
 
 @store.command("info", epilog=_EXIT_STATUS)
 @click.argument("address", type=EXISTING)
-@_json
+@json_option
 def _info(address: StoreAddress, as_json: bool) -> None:
     """Show what can be seen of the store at ADDRESS, without unlocking or changing it."""
-    schema = _run(stores.schema_of(address))
+    schema = run(stores.schema_of(address))
     outside = None
     if schema.found == schema.newest:
         with _work(as_json)("reading", None) as step:
-            outside = _run(stores.look(address, step))
+            outside = run(stores.look(address, step))
     if as_json:
-        _print_json(info_json(address, schema, outside))
+        print_json(**info_json(address, schema, outside))
     else:
         show_info(_paper(), address, schema, outside)
 
@@ -94,22 +77,22 @@ def _info(address: StoreAddress, as_json: bool) -> None:
 @store.command("check", epilog=_EXIT_STATUS)
 @click.argument("address", type=EXISTING)
 @lock_options("lock", "The store's lock")
-@_json
+@json_option
 def _check(address: StoreAddress, lock: Lock, as_json: bool) -> None:
     """Read everything in the store at ADDRESS, and verify every row."""
     try:
-        unlocks = lock.open(address, _run(stores.seal_of(address)))
+        unlocks = lock.open(address, run(stores.seal_of(address)))
         with _work(as_json)("checking", None) as step:
-            found = _run(_read_all(address, unlocks, step))
+            found = run(_read_all(address, unlocks, step))
     except StoreFailed as failure:  # the store does not even open
         if failure.code is not ErrorCode.STORE_CORRUPT:
             raise
         found = store_survey.Findings(damage=str(failure))
     if as_json:
-        _print_json({
-            "format": FORMAT, "ok": found.damage is None, "store": str(address), "rows": found.rows,
-            "bytes": found.bytes, "accounts": found.accounts, "damage": found.damage,
-        })  # fmt: skip
+        print_json(
+            ok=found.damage is None, store=str(address), rows=found.rows,
+            bytes=found.bytes, accounts=found.accounts, damage=found.damage,
+        )  # fmt: skip
     else:
         out = _paper()
         show_line(out, f"{found.rows:,} rows of {found.accounts:,} accounts are sound.")
@@ -123,22 +106,22 @@ def _check(address: StoreAddress, lock: Lock, as_json: bool) -> None:
 @click.argument("address", type=EXISTING)
 @lock_options("lock", "The lock of a store that is sealed already")
 @lock_options("new", "The new lock", "new-")
-@_json
+@json_option
 def _seal(address: StoreAddress, lock: Lock, new: Lock, as_json: bool) -> None:
     """Seal the plain store at ADDRESS in place, or change what unlocks a sealed one.
 
     No program may have the store open meanwhile. Copies from before, on disks and in backups, stay
     as they are.
     """
-    found = _run(stores.seal_of(address))
+    found = run(stores.seal_of(address))
     unlocks = lock.open(address, found)
     unlock = new.make(address)
-    _run(stores.seal(address, unlocks, unlock))
-    after = _run(stores.seal_of(address))
+    run(stores.seal(address, unlocks, unlock))
+    after = run(stores.seal_of(address))
     kind = after.kind if after else None
     if as_json:
         before = found.kind if found else None
-        _print_json({"format": FORMAT, "store": str(address), "before": before, "after": kind})
+        print_json(store=str(address), before=before, after=kind)
     elif found is None:
         show_line(_paper(), f"{address} is sealed, with a {kind}.")
     else:
@@ -147,16 +130,16 @@ def _seal(address: StoreAddress, lock: Lock, new: Lock, as_json: bool) -> None:
 
 @store.command("migrate", epilog=_EXIT_STATUS)
 @click.argument("address", type=EXISTING)
-@_json
+@json_option
 def _migrate(address: StoreAddress, as_json: bool) -> None:
     """Bring the store at ADDRESS to the newest schema; a database gets its tables.
 
     A SQLite file is also migrated by whatever opens it next.
     """
-    schema = _run(stores.migrate(address))
+    schema = run(stores.migrate(address))
     if as_json:
         before, after = schema.found, schema.newest
-        _print_json({"format": FORMAT, "store": str(address), "before": before, "after": after})
+        print_json(store=str(address), before=before, after=after)
     elif schema.found == schema.newest:
         show_line(_paper(), f"{address} has schema {schema.newest} already.")
     else:
@@ -171,7 +154,7 @@ def _migrate(address: StoreAddress, as_json: bool) -> None:
 @lock_options("destination_lock", "The lock of DESTINATION", "to-")
 @click.option("--seal", "sealed", is_flag=True, help="Seal DESTINATION, which is new or empty.")
 @click.option("--plain", is_flag=True, help="Make a plain copy of a sealed store.")
-@_json
+@json_option
 def _copy(
     source: StoreAddress,
     destination: StoreAddress,
@@ -189,8 +172,8 @@ def _copy(
     """
     if source.identity == destination.identity:
         raise click.UsageError("SOURCE and DESTINATION are one store")
-    here = _run(stores.seal_of(source))
-    there = None if destination.is_missing else _run(stores.seal_of(destination))
+    here = run(stores.seal_of(source))
+    there = None if destination.is_missing else run(stores.seal_of(destination))
     if here is not None and there is None and sealed == plain:
         raise click.UsageError(f"{source} is sealed and {destination} is not: --seal or --plain?")
     if plain and (sealed or there is not None):
@@ -201,18 +184,52 @@ def _copy(
         (destination_lock.make(destination),) if anew else destination_lock.open(destination, there)
     )
     try:
-        done = _run(_copy_all(source, unlocks, destination, to, anew, _work(as_json)))
+        done = run(_copy_all(source, unlocks, destination, to, anew, _work(as_json)))
     except CopyRefused as refusal:
         names = ", ".join(map(printable, refusal.accounts))
         raise _Refused(f"{refusal}: {names}") from None
     if as_json:
-        _print_json({
-            "format": FORMAT, "source": str(source), "destination": str(destination),
-            "accounts": done.accounts, "present": done.present,
-            "rows": done.rows, "bytes": done.bytes, "sealed": bool(to),
-        })  # fmt: skip
+        print_json(
+            source=str(source), destination=str(destination),
+            accounts=done.accounts, present=done.present,
+            rows=done.rows, bytes=done.bytes, sealed=bool(to),
+        )  # fmt: skip
     else:
         _show_copied(done)
+
+
+@store.command("renew", epilog=_EXIT_STATUS)
+@click.argument("address", type=EXISTING)
+@click.option("--account", type=JID, required=True, metavar="JID", help="Which account.")
+@click.option(
+    "--anchors", type=ANCHORS, required=True, metavar="DIR", help="The directory of its anchor."
+)
+@lock_options("lock", "The store's lock")
+@json_option
+def _renew(
+    address: StoreAddress, account: BareJid, anchors: Path, lock: Lock, as_json: bool
+) -> None:
+    """Let a guarded account be used again after its store was put back from an older copy.
+
+    What was to be sent before is dropped, because later changes may contradict it. Keys of others
+    are fetched anew before they are used, and secrets of nodes encrypt only once their owner has
+    vouched for them again. Look at the decisions on trust: those made since the copy are lost.
+    """
+    unlocks = lock.open(address, run(stores.seal_of(address)))
+
+    async def work() -> int:
+        async with stores.open_guarded(address, unlocks, anchors) as guarded:
+            return len(await renew(guarded, account, lambda: datetime.now(UTC)))
+
+    dropped = run(work())
+    if as_json:
+        print_json(store=str(address), account=str(account), dropped=dropped)
+    else:
+        out = _paper()
+        show_line(out, f"{account} may be used again in {address}.")
+        if dropped:
+            things = "1 change is" if dropped == 1 else f"{dropped:,} changes are"
+            show_line(out, f"{things} not sent any more.")
 
 
 async def _read_all(
@@ -251,15 +268,6 @@ async def _seal_anew(address: StoreAddress, unlock: Unlock) -> None:
         ) from None
 
 
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    async def interruptible() -> _T:
-        done = await work
-        await asyncio.sleep(0)  # where a Ctrl-C is heard that came while nothing had to wait
-        return done
-
-    return asyncio.run(interruptible())
-
-
 def _show_copied(done: Copied) -> None:
     out = _paper()
     show_line(out, f"{done.rows:,} rows of {done.accounts:,} accounts are equal in both stores.")
@@ -273,7 +281,3 @@ def _work(as_json: bool) -> Work:
 
 def _paper() -> Paper:
     return Paper(highlight=False)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=2))

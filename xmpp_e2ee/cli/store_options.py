@@ -1,4 +1,4 @@
-"""What the ``store`` commands are given: addresses, and what locks and unlocks a store.
+"""What commands on a store are given: addresses, accounts, and what locks and unlocks a store.
 
 Rule: a passphrase comes from a terminal or a file, never from an argument or the environment; the
 commands themselves are in ``store.py``.
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import click
 
-from e2ee.errors import ApiMisuse
+from e2ee.errors import ApiMisuse, PeerMisbehaved
+from e2ee.names import BareJid
 from e2ee.stores.sealing import Passphrase, Seal, Unlock
 from xmpp_e2ee.store_address import AddressError, StoreAddress
 from xmpp_e2ee.unlocking import (
@@ -25,7 +26,7 @@ from xmpp_e2ee.unlocking import (
     read_passphrase,
 )
 
-__all__ = ["ADDRESS", "EXISTING", "Lock", "lock_options"]
+__all__ = ["ADDRESS", "ANCHORS", "EXISTING", "JID", "Lock", "lock_options"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -50,8 +51,25 @@ class _Address(click.ParamType[StoreAddress]):
         return address
 
 
+class _BareJid(click.ParamType[BareJid]):
+    """A JID without a resource."""
+
+    name = "jid"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> BareJid:
+        try:
+            return BareJid.parse(value)
+        except PeerMisbehaved as error:
+            self.fail(str(error), param, ctx)
+
+
 ADDRESS = _Address(must_exist=False)
 EXISTING = _Address(must_exist=True)
+JID = _BareJid()
+ANCHORS = click.Path(path_type=Path, exists=True, file_okay=False)
+"""The directory of a guard's anchors. It is never made here: a misspelt one would hold none."""
 
 
 @dataclass(frozen=True, slots=True)

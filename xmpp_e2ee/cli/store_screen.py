@@ -14,27 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from e2ee.stores.sealing import Seal
+from xmpp_e2ee.cli.screen import printable, show_line
 from xmpp_e2ee.store_address import StoreAddress
 from xmpp_e2ee.stores import Outside, Schema
 
-__all__ = ["FORMAT", "info_json", "printable", "show_info", "show_line"]
-
-FORMAT: Final = 1
-"""Of every JSON object that the commands print."""
+__all__ = ["info_json", "show_info"]
 
 _SHOWN: Final = 12  # names of accounts
-
-
-def show_line(out: Console, text: str, style: str = "") -> None:
-    """Print a line, which is not broken where the terminal ends."""
-    out.print(Text(printable(text), style=style), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with everything written out that is not for the eye."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def show_info(out: Console, address: StoreAddress, schema: Schema, outside: Outside | None) -> None:
@@ -63,7 +49,7 @@ def show_info(out: Console, address: StoreAddress, schema: Schema, outside: Outs
 
 
 def info_json(address: StoreAddress, schema: Schema, outside: Outside | None) -> dict[str, Any]:
-    """Return the same as JSON values."""
+    """Return the same as the values of a JSON object."""
     seen = {
         "sealed": _seal_json(outside.seal),
         "rows": outside.rows,
@@ -73,7 +59,6 @@ def info_json(address: StoreAddress, schema: Schema, outside: Outside | None) ->
         "disk": outside.disk,
     } if outside else None  # fmt: skip
     return {
-        "format": FORMAT,
         "store": str(address),
         "kind": address.kind,
         "schema": schema.found,

@@ -1,0 +1,209 @@
+"""An account's own OpenPGP key: made, adopted, prolonged, revoked, succeeded, and kept.
+
+Rule: only what an account does with its own key; each change is one transaction with what must be
+published of it. Packets are made by the engine, the announcement in ``announcement.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.names import Fingerprint
+from e2ee.secret import Secret
+from e2ee.storage import Change, Key, Put, Transaction
+from e2ee.trust import Trust
+from ox.announcement import announce, was_announced_on
+from ox.engine import Certificate, KeyHandle, Revocation
+from ox.keys import KeyRing, is_user_id_of, names_jid, user_id
+from ox.ring_rows import put_ring, ring_within
+
+if TYPE_CHECKING:
+    from ox.account import OxAccount
+
+__all__ = [
+    "adopt",
+    "announced_again",
+    "export_public",
+    "extend",
+    "generate",
+    "opening_keys",
+    "own_key_within",
+    "revoke",
+]
+
+_RULE: Final = "XEP-0373 §3.2"
+
+
+async def generate(account: OxAccount, *, rsa: bool) -> Fingerprint:
+    """See ``OxAccount.generate``."""
+    handle = await account.engine.generate(user_id(account.account), rsa=rsa)
+    return await _install(account, handle, None)
+
+
+async def adopt(account: OxAccount, material: Secret, replacing: Fingerprint | None) -> Fingerprint:
+    """See ``OxAccount.adopt``."""
+    return await _install(account, await account.engine.adopt(material), replacing)
+
+
+async def extend(account: OxAccount, until: datetime | None) -> None:
+    """See ``OxAccount.extend``."""
+    async with account.ports.store.exclusive(account.scope) as tx:
+        own, ring = await _living(account, tx)
+        await tx.commit(await _kept(account, tx, ring, await account.engine.extend(own, until)))
+
+
+async def revoke(account: OxAccount, reason: Revocation) -> None:
+    """See ``OxAccount.revoke``."""
+    async with account.ports.store.exclusive(account.scope) as tx:
+        own, ring = await _living(account, tx)
+        await tx.commit(await _kept(account, tx, ring, await account.engine.revoke(own, reason)))
+
+
+async def export_public(account: OxAccount) -> bytes:
+    """See ``OxAccount.export_public``."""
+    async with account.ports.store.exclusive(account.scope) as tx:
+        own = await own_key_within(account, tx)
+        return (await _published(account, own.certificate)).raw
+
+
+async def own_key_within(account: OxAccount, tx: Transaction) -> KeyHandle:
+    """See ``OxAccount.own_key_within``."""
+    handle = await _own_key_or_none(account, tx)
+    if handle is None:
+        raise ApiMisuse(f"{account.account} has no OpenPGP key; generate one first")
+    return handle
+
+
+async def opening_keys(account: OxAccount, tx: Transaction) -> list[KeyHandle]:
+    """Return what decrypts: our key, and those that it succeeded, for what the archive holds.
+
+    Raises:
+        ApiMisuse, StoreFailed: as :func:`own_key_within`.
+    """
+    own = await own_key_within(account, tx)
+    rows = await tx.scan(_succeeded(account))
+    return [own, *[await _stored(account, Secret(raw)) for _, raw in rows]]
+
+
+async def announced_again(account: OxAccount, tx: Transaction, ring: KeyRing) -> list[Change]:
+    """Announce our key anew when our list lacks it; once a day, or who strikes it drives us."""
+    ours = None if ring.ours is None else ring.find(ring.ours)
+    if ours is None or ours.announced or ours.seen is None or not ours.trust.accepts:
+        return []
+    now = account.ports.clock()
+    if await was_announced_on(tx, account.scope, now):
+        return []
+    certificate = await account.engine.inspect(ours.seen)
+    if certificate.revoked:
+        return []
+    ring = ring.own(certificate, now)
+    return await announce(tx, account.scope, ring, await _published(account, certificate), now)
+
+
+async def _install(
+    account: OxAccount, handle: KeyHandle, replacing: Fingerprint | None
+) -> Fingerprint:
+    async with account.ports.store.exclusive(account.scope) as tx:
+        former = await _own_key_or_none(account, tx)
+        if former is not None and not (
+            former.certificate.revoked or former.certificate.fingerprint == replacing
+        ):
+            raise ApiMisuse(f"{account.account} has an OpenPGP key already")
+        ring = await ring_within(tx, account.account, account.account)
+        if not ring.listed:  # a list of one would strike the keys of our other devices
+            raise DataMissing("our own list of keys is missing", fetches=ring.missing)
+        certificate = await _fit(account, ring, handle.certificate)
+        changes = await _kept(account, tx, ring, KeyHandle(certificate, handle.material))
+        if former is not None and former.certificate.fingerprint != certificate.fingerprint:
+            row = (*_succeeded(account), former.certificate.fingerprint)
+            changes.append(Put(row, former.material.reveal()))
+        await tx.commit(changes)
+    return certificate.fingerprint
+
+
+async def _fit(account: OxAccount, ring: KeyRing, certificate: Certificate) -> Certificate:
+    """Return our key to be with all that its ring knows of it, if it may be ours still."""
+    known = ring.find(certificate.fingerprint)
+    if known is not None and known.seen is not None:
+        certificate = await account.engine.merge(known.seen, certificate.raw)
+    if not names_jid(certificate, account.account):
+        raise PeerMisbehaved(
+            ErrorCode.SIGNER_MISMATCH,
+            f"a key without the user id {user_id(account.account)}",
+            rule="XEP-0373 §8.5",
+        )
+    if certificate.revoked or (known is not None and known.trust is Trust.DISTRUSTED):
+        raise PeerMisbehaved(ErrorCode.UNUSABLE_KEY, "the key is revoked or distrusted", rule=_RULE)
+    return certificate
+
+
+async def _living(account: OxAccount, tx: Transaction) -> tuple[KeyHandle, KeyRing]:
+    """Return our key and our ring, where both may change."""
+    own = await own_key_within(account, tx)
+    if own.certificate.revoked:
+        raise ApiMisuse("our key is revoked, which is for ever", code=ErrorCode.UNUSABLE_KEY)
+    ring = await ring_within(tx, account.account, account.account)
+    if not ring.listed:
+        raise DataMissing("our own list of keys is missing", fetches=ring.missing)
+    return own, ring
+
+
+async def _kept(
+    account: OxAccount, tx: Transaction, ring: KeyRing, handle: KeyHandle
+) -> list[Change]:
+    """Return the changes that keep our key as it is now, and publish it."""
+    now = account.ports.clock()
+    ring = ring.own(handle.certificate, now)
+    published = await _published(account, handle.certificate)
+    return [
+        Put(_own_key(account), handle.material.reveal()),
+        put_ring(account.account, ring),
+        *await announce(tx, account.scope, ring, published, now),
+    ]
+
+
+async def _published(account: OxAccount, certificate: Certificate) -> Certificate:
+    """Return the minimal export of our key: nothing in it but what names this account."""
+    names = [text for text in certificate.user_ids if is_user_id_of(text, account.account)]
+    return await account.engine.minimal(certificate, names)
+
+
+async def _own_key_or_none(account: OxAccount, tx: Transaction) -> KeyHandle | None:
+    ring = await ring_within(tx, account.account, account.account)
+    material = await tx.get(_own_key(account))
+    if material is None and ring.ours is None:
+        return None
+    # The secret key and the ring must agree: never a new identity for one that was lost.
+    known = None if ring.ours is None else ring.find(ring.ours)
+    if material is None or known is None or known.seen is None:
+        raise _own_key_lost()
+    handle = await _stored(account, Secret(material))
+    if handle.certificate.fingerprint != ring.ours:
+        raise _own_key_lost()
+    if known.seen == handle.certificate.raw:
+        return handle
+    try:  # another device prolonged or revoked it
+        return await account.engine.updated(handle, known.seen)
+    except PeerMisbehaved:
+        raise _own_key_lost() from None
+
+
+async def _stored(account: OxAccount, material: Secret) -> KeyHandle:
+    try:
+        return await account.engine.adopt(material)
+    except PeerMisbehaved:
+        raise _own_key_lost() from None
+
+
+def _own_key(account: OxAccount) -> Key:
+    return (*account.scope, "ox", "own")
+
+
+def _succeeded(account: OxAccount) -> Key:
+    return (*account.scope, "ox", "succeeded")
+
+
+def _own_key_lost() -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_CORRUPT, "a part of our own key is lost")

@@ -1,0 +1,81 @@
+"""Signatures as Sequoia judges them: each alone, by the keys that it names.
+
+Rule: verifying only, of packets that our guard let pass; whose a key is, the caller knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+import pysequoia
+
+from e2ee.errors import PeerMisbehaved
+from e2ee.names import Fingerprint, parse_fingerprint
+from ox.certificates import check_certificate
+from ox.engine import Signed
+from ox.sequoia_errors import bad_signature, malformed_key, sequoia
+
+__all__ = ["verify_each"]
+
+_REMEMBERED: Final = 64  # public keys whose parts are known; at most 16 MiB
+
+
+def verify_each(data: bytes, signatures: Sequence[bytes], signers: Sequence[bytes]) -> Signed:
+    """Judge each signature alone, so that no other one helps or harms it."""
+    named = _NamedSigners(signers)
+    valid = [
+        found for signature in signatures if (found := _judge(data, signature, named)) is not None
+    ]
+    if not valid:
+        raise bad_signature()
+    return Signed(data, {fingerprint: created for created, fingerprint in sorted(valid)})
+
+
+class _NamedSigners:
+    """Public keys by the ids of their parts; read by Sequoia only once a signature names one."""
+
+    def __init__(self, signers: Sequence[bytes]) -> None:
+        self._by_key_id: dict[bytes, list[bytes]] = {}
+        self._read: dict[bytes, pysequoia.Cert] = {}
+        for raw in signers:
+            with suppress(PeerMisbehaved):
+                for key_id in _key_ids(raw):
+                    self._by_key_id.setdefault(key_id, []).append(raw)
+
+    def find(self, names: Sequence[str]) -> list[pysequoia.Cert]:
+        """Return the keys that have a part so named, by its fingerprint or its key id in hex."""
+        named = {raw for name in names for raw in self._by_key_id.get(_key_id(name), ())}
+        for raw in named - self._read.keys():
+            with suppress(PeerMisbehaved), sequoia(malformed_key()):
+                self._read[raw] = pysequoia.Cert.from_bytes(raw)
+        return [self._read[raw] for raw in named if raw in self._read]
+
+
+@lru_cache(_REMEMBERED)
+def _key_ids(raw: bytes) -> tuple[bytes, ...]:
+    """Return the ids of a key's parts; to read them takes nearly as long as to verify."""
+    return tuple(key.key_id for key in check_certificate(raw))
+
+
+def _key_id(name: str) -> bytes:
+    return bytes.fromhex(name)[-8:]
+
+
+def _judge(
+    data: bytes, signature: bytes, signers: _NamedSigners
+) -> tuple[datetime, Fingerprint] | None:
+    """Return when this valid signature over ``data`` was made, and by whom."""
+    try:
+        with sequoia(bad_signature()):
+            parsed = pysequoia.Sig.from_bytes(signature)
+            verified = pysequoia.verify(data, signers.find, signature=parsed)
+            (valid,) = verified.valid_sigs
+            if parsed.created is None:
+                return None
+            return parsed.created, parse_fingerprint(valid.certificate.upper())
+    except PeerMisbehaved:
+        return None
