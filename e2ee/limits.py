@@ -60,6 +60,9 @@ MAX_TEXT_BYTES: Final = 1024 * 1024  # UTF-8 bytes of one run of text or one att
 MAX_NAME_BYTES: Final = 1024  # UTF-8 bytes of one element, attribute, prefix or namespace name
 MAX_RELATIVE_NAMESPACES: Final = 64  # declarations without a scheme, in one document; see xmlparse
 
+# Stores
+MAX_VALUE_BYTES: Final = 64 * 1024 * 1024  # bytes of one row; PostgreSQL's messages end at 1 GiB
+
 # OpenPGP
 MAX_PLAINTEXT_BYTES: Final = 10 * 1024 * 1024  # bytes out of one message; a stanza never holds more
 MAX_MESSAGE_BYTES: Final = 11 * 1024 * 1024  # bytes of one message: its plaintext and all around it

@@ -81,7 +81,7 @@ class OxAccount:
 
         Raises:
             ApiMisuse: the account has a key.
-            DataMissing: the account's own list of keys must be fetched first.
+            DataMissing: the account's own list of keys must be fetched first, and what it names.
             PeerMisbehaved: ``signer-mismatch``: no valid user id names this account;
                 ``unusable-key``: it is revoked, also if only its published copy says so, or the
                 user distrusts it; what the engine raises for a bad key.
@@ -95,8 +95,9 @@ class OxAccount:
         if await self._own_key_or_none(tx) is not None:
             raise ApiMisuse(f"{self.account} has an OpenPGP key already")
         ring = await self.keys_within(tx, self.account)
-        if not ring.listed:  # a list of one would strike the keys of our other devices
-            raise DataMissing("our own list of keys is missing", fetches=ring.missing)
+        # A list of one would strike the keys of our other devices; a key, its own revocation.
+        if fetches := ring.missing_before(handle.certificate.fingerprint):
+            raise DataMissing("what we have published of our keys is missing", fetches=fetches)
         certificate = await self._fit(ring, handle.certificate)
         ring = ring.own(certificate)
         await tx.commit(
@@ -127,12 +128,12 @@ class OxAccount:
     async def _announced_again(self, tx: Transaction, ring: KeyRing) -> list[Change]:
         """Announce our key anew when our list lacks it; once a day, or who strikes it drives us."""
         ours = None if ring.ours is None else ring.find(ring.ours)
-        if ours is None or ours.announced or ours.seen is None or not ours.trust.accepts:
-            return []
+        if ours is None or ours.announced or ours.raw is None or not ours.trust.accepts:
+            return []  # not before it was fetched, or a revocation would be overwritten
         now = self.ports.clock()
         if await was_announced_on(tx, self.scope, now):
             return []
-        certificate = await self.engine.inspect(ours.seen)
+        certificate = await self.engine.inspect(ours.raw)
         if certificate.revoked:
             return []
         return await announce(tx, self.scope, ring.own(certificate), certificate, now)
@@ -321,7 +322,8 @@ class OxAccount:
         sender = arrival.sender.bare
         async with self.ports.store.exclusive(self.scope) as tx:
             ring = await self.keys_within(tx, sender)
-            signed = await self._verified(tx, message, ring)
+            believed = ring if arrival.stamp is None else ring.with_struck_keys()
+            signed = await self._verified(tx, message, believed)
             opened = check_signed(signed, ring, arrival, self.account, self.ports.clock())
             await check_unhandled(tx, self.scope, opened.digest)
             return opened

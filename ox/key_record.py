@@ -12,6 +12,7 @@ from typing import Any, Final
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.names import BareJid, parse_fingerprint
 from e2ee.records import pack, unpack
+from e2ee.renewal import read_count
 from e2ee.trust import Trust
 from ox.keys import KeyRing, KnownKey
 
@@ -51,7 +52,7 @@ def ring_from_record(raw: bytes) -> KeyRing:
             keys=tuple(_key_from_fields(key) for key in fields["keys"]),
             listed=bool(fields["listed"]),
             ours=None if fields["ours"] is None else parse_fingerprint(fields["ours"]),
-            renewal=int(fields["renewal"]),
+            renewal=read_count(fields["renewal"]),
         )
     except (KeyError, TypeError, ValueError, E2eeError):
         raise _damaged() from None
@@ -63,7 +64,7 @@ def ring_from_record(raw: bytes) -> KeyRing:
 def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Return what format 1, which knew of no renewals, would be in this one."""
     kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
-    keys = [{**key, "former": None} for key in fields["keys"]]
+    keys = [{**key, "former": None, "absent": False} for key in fields["keys"]]
     upgraded = {**kept, "renewal": 0, "keys": keys}
     return upgraded, pack(_KIND, _FORMAT, upgraded)
 
@@ -75,6 +76,7 @@ def _key_to_fields(key: KnownKey) -> dict[str, Any]:
         "announced": key.announced,
         "raw": b64encode(key.raw).decode() if key.raw else None,
         "former": b64encode(key.former).decode() if key.former else None,
+        "absent": key.absent,
     }
 
 
@@ -85,6 +87,7 @@ def _key_from_fields(fields: Mapping[str, Any]) -> KnownKey:
         announced=bool(fields["announced"]),
         raw=b64decode(fields["raw"], validate=True) if fields["raw"] else None,
         former=b64decode(fields["former"], validate=True) if fields["former"] else None,
+        absent=bool(fields["absent"]),
     )
 
 

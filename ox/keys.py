@@ -7,6 +7,7 @@ that appears after others were known is never trusted by itself.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -54,8 +55,10 @@ class KnownKey:
         trust: what was decided about it.
         announced: whether the JID's latest list has it.
         raw: the binary public key; ``None`` until it was fetched.
-        former: where the account was renewed since it was fetched, and ``raw`` is ``None``
-            therefore: the binary public key as it was known before.
+        former: where it must be fetched again, and ``raw`` is ``None`` therefore: the binary public
+            key as it was known before. So it is after a renewal of the account, and for our own key
+            when it is struck from our list, by another device that revoked it perhaps.
+        absent: whether it was asked for since, and was not there to be fetched.
     """
 
     fingerprint: Fingerprint
@@ -63,6 +66,7 @@ class KnownKey:
     announced: bool
     raw: bytes | None = field(default=None, repr=False)
     former: bytes | None = field(default=None, repr=False)
+    absent: bool = False
 
     @property
     def seen(self) -> bytes | None:
@@ -71,7 +75,7 @@ class KnownKey:
 
     @property
     def outdated(self) -> bool:
-        """Whether the account was renewed since the key was fetched."""
+        """Whether the key must be fetched again."""
         return self.raw is None and self.former is not None
 
 
@@ -103,15 +107,25 @@ class KeyRing:
         if not self.listed or not self.keys:  # who has announced nothing may do so any day
             return (Fetch(metadata_address(self.jid)),)
         return tuple(
-            Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
-            for key in self.keys
-            if key.announced and key.raw is None and key.trust is not Trust.DISTRUSTED
+            self._fetch(key)
+            for key in self.current
+            if key.raw is None and not key.absent and key.trust is not Trust.DISTRUSTED
         )
+
+    def missing_before(self, fingerprint: Fingerprint) -> tuple[Fetch, ...]:
+        """What to fetch before this key becomes ours: the list, then the key as published."""
+        key = self.find(fingerprint)
+        if not self.listed:
+            return self.missing
+        return () if key is None or key.raw or key.absent else (self._fetch(key),)
+
+    def _fetch(self, key: KnownKey) -> Fetch:
+        return Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
 
     @property
     def outdated(self) -> bool:
-        """Whether the list, or an accepted key of before a renewal, must be fetched first."""
-        return not self.listed or any(key.announced and key.outdated for key in self.accepted)
+        """Whether the list, or an accepted key that was known before, must be fetched first."""
+        return not self.listed or any(key.outdated for key in self.accepted)
 
     @property
     def current(self) -> tuple[KnownKey, ...]:
@@ -163,7 +177,7 @@ class KeyRing:
         """
         if not renewal.outdates(self.renewal):
             return self
-        keys = tuple(replace(key, raw=None, former=key.seen) for key in self.keys)
+        keys = tuple(map(_to_be_fetched, self.keys))
         return replace(self, keys=keys, listed=False, renewal=renewal.count)
 
     def with_struck_keys(self) -> KeyRing:
@@ -175,6 +189,7 @@ class KeyRing:
 
         A key that is listed no more and that nobody decided about is forgotten, so that a server
         cannot fill the ring; the last one stays, so that its successor is not met at first sight.
+        When ours is struck, it must be fetched before it is used: it may be revoked.
 
         Args:
             announced: the list.
@@ -182,9 +197,7 @@ class KeyRing:
         """
         listed = {key.fingerprint for key in announced.keys}
         trust = Trust.UNDECIDED if self.keys else first_sight
-        known = _settled(
-            tuple(replace(key, announced=key.fingerprint in listed) for key in self.keys)
-        )
+        known = _settled(tuple(self._relisted(key, listed) for key in self.keys))
         kept = tuple(key for key in known if key.announced or key.trust is not Trust.UNDECIDED)
         met = {key.fingerprint for key in kept}
         new = tuple(
@@ -226,12 +239,15 @@ class KeyRing:
         return self._with(expected, raw=certificate.raw)
 
     def withdraw(self, fingerprint: Fingerprint) -> KeyRing:
-        """Note that a listed key is not there to be fetched, or is none."""
+        """Note that a key is not there to be fetched, or is none.
+
+        Ours is then what we knew of it; another that was known before is not believed again.
+        """
         return replace(
             self,
             keys=_settled(
                 tuple(
-                    replace(key, announced=False) if key.fingerprint == fingerprint else key
+                    self._withdrawn(key) if key.fingerprint == fingerprint else key
                     for key in self.keys
                 )
             ),
@@ -257,6 +273,18 @@ class KeyRing:
         others = tuple(k for k in self.keys if k.fingerprint != certificate.fingerprint)
         return replace(self, keys=(*others, key), listed=True, ours=certificate.fingerprint)
 
+    def _relisted(self, key: KnownKey, listed: Collection[Fingerprint]) -> KnownKey:
+        if key.fingerprint in listed:
+            return replace(key, announced=True, absent=False)
+        struck = replace(key, announced=False)
+        news = key.announced and key.fingerprint == self.ours
+        return _to_be_fetched(struck) if news else struck
+
+    def _withdrawn(self, key: KnownKey) -> KnownKey:
+        if key.fingerprint == self.ours:
+            return replace(key, announced=False, raw=key.seen, former=None)
+        return replace(key, announced=False, absent=key.raw is None)
+
     def _with(
         self, fingerprint: Fingerprint, *, trust: Trust | None = None, raw: bytes | None = None
     ) -> KeyRing:
@@ -265,10 +293,15 @@ class KeyRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, f"{self.jid} announced no such key", rule="XEP-0373 §4.2"
             )
-        former = None if raw else known.former
-        changed = replace(known, trust=trust or known.trust, raw=raw or known.raw, former=former)
+        changed = replace(known, trust=trust or known.trust)
+        if raw is not None:
+            changed = replace(changed, raw=raw, former=None, absent=False)
         keys = tuple(changed if key.fingerprint == fingerprint else key for key in self.keys)
         return replace(self, keys=_settled(keys))
+
+
+def _to_be_fetched(key: KnownKey) -> KnownKey:
+    return replace(key, raw=None, former=key.seen, absent=False)
 
 
 def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.stores.sealing import Unlock
@@ -24,7 +25,7 @@ from xmpp_e2ee.cli.screen import Paper, Screen
 from xmpp_e2ee.cli.store_options import ADDRESS, EXISTING, Lock, lock_options
 from xmpp_e2ee.cli.store_screen import FORMAT, info_json, printable, show_info, show_line
 from xmpp_e2ee.narrator import Silence
-from xmpp_e2ee.store_address import StoreAddress, without_passwords
+from xmpp_e2ee.store_address import StoreAddress
 from xmpp_e2ee.store_copy import Copied, CopyRefused, Work
 
 __all__ = ["store"]
@@ -48,24 +49,10 @@ class _Refused(click.ClickException):
     exit_code = 1
 
 
-class _Stores(click.Group):
-    """The commands; what click quotes of an argument loses its password first."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            told = error.format_message()
-            if told == without_passwords(told):
-                raise
-            raise click.UsageError(without_passwords(told), error.ctx) from None
-
-
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 
-@click.group(cls=_Stores, epilog=_EXIT_STATUS)
+@click.group(epilog=_EXIT_STATUS)
 def store() -> None:
     """Look after the stores that accounts live in.
 
@@ -276,4 +263,4 @@ def _paper() -> Paper:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=2))
+    _paper().print(Text(json.dumps(values, indent=2)), soft_wrap=True)
