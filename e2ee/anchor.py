@@ -15,7 +15,8 @@ class Anchor(Protocol):
     """Remembers the highest generation of each account, across processes.
 
     It protects against a store that is put back from an older copy, so it must not be put back
-    with it: keep it out of the store's folder, and out of its backups.
+    with it: keep it out of the store's folder, and out of its backups. All who use one store, on
+    all its hosts, use one anchor.
     """
 
     async def highest(self, account: str) -> int | None:

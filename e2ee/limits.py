@@ -45,6 +45,7 @@ __all__ = [
     "MAX_SKESK",
     "MAX_TEXT_BYTES",
     "MAX_TYPE_CHARS",
+    "MAX_VALUE_BYTES",
     "MAX_XML_BYTES",
     "MIN_EXPANSION_BYTES",
     "MIN_RSA_BITS",
@@ -61,6 +62,9 @@ MAX_DECLARATIONS: Final = 64  # namespace declarations on one element
 MAX_TEXT_BYTES: Final = 1024 * 1024  # UTF-8 bytes of one run of text or one attribute value
 MAX_NAME_BYTES: Final = 1024  # UTF-8 bytes of one element, attribute, prefix or namespace name
 MAX_RELATIVE_NAMESPACES: Final = 64  # declarations without a scheme, in one document; see xmlparse
+
+# Stores
+MAX_VALUE_BYTES: Final = 64 * 1024 * 1024  # bytes of one row; PostgreSQL's messages end at 1 GiB
 
 # OpenPGP
 MAX_PLAINTEXT_BYTES: Final = 10 * 1024 * 1024  # bytes out of one message; a stanza never holds more

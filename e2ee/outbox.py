@@ -15,6 +15,7 @@ from e2ee.effect_record import effect_from_fields, effect_to_fields
 from e2ee.effects import Effect
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.names import BareJid
+from e2ee.primitives import NativePrimitives
 from e2ee.records import pack, unpack
 from e2ee.storage import Change, Key, Put, Remove, Store, Transaction
 
@@ -27,6 +28,7 @@ _KIND: Final = "job"
 _COUNTER: Final = "job-counter"
 _FORMAT: Final = 1
 _PAGE: Final = 200  # jobs read at once
+_SKIPPED_BYTES: Final = 6  # of 20 digits, for more renewals than there are days in 900 years
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,17 @@ async def queued(
 async def withdrawn(tx: Transaction, account: BareJid) -> tuple[tuple[Job, ...], list[Change]]:
     """Return all effects that wait, oldest first, and the changes that make them wait no more.
 
+    The store may lack what was done since: at random, so that another copy that is renewed comes to
+    other ones, the next number is far beyond all that were given then.
+
     Args:
         tx: the caller's transaction in the account's scope.
         account: whose outbox.
     """
     jobs: list[Job] = []
-    changes: list[Change] = []
+    skipped = int.from_bytes(NativePrimitives().random(_SKIPPED_BYTES))
+    number = await _last(tx, account) + skipped
+    changes: list[Change] = [Put(_counter(account), pack(_COUNTER, _FORMAT, {"last": number}))]
     last: Key | None = None
     while page := await tx.scan(_key(account, "waiting"), last, _PAGE):
         jobs += [_job(key, raw) for key, raw in page]

@@ -57,6 +57,9 @@ class Primitives(Protocol):
             passphrase: its bytes.
             salt: 16 bytes.
             cost: how hard; the call takes long, on one thread, without the interpreter's lock.
+
+        Raises:
+            EngineFailed: there is no Argon2id here.
         """
         ...
 

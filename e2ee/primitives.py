@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from e2ee.errors import CannotDecrypt
+from e2ee.errors import CannotDecrypt, EngineFailed
 from e2ee.ports import Argon2Cost
 from e2ee.secret import Secret
 
@@ -40,13 +40,17 @@ class NativePrimitives:
 
     def argon2id(self, passphrase: Secret, salt: bytes, cost: Argon2Cost) -> Secret:
         """Derive a key from a passphrase; see ``ports.Primitives.argon2id``."""
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-        kdf = Argon2id(
-            salt=salt,
-            length=32,
-            iterations=cost.passes,
-            lanes=cost.lanes,
-            memory_cost=cost.memory,
-        )
+        try:
+            kdf = Argon2id(
+                salt=salt,
+                length=32,
+                iterations=cost.passes,
+                lanes=cost.lanes,
+                memory_cost=cost.memory,
+            )
+        except UnsupportedAlgorithm:
+            raise EngineFailed("argon2id", "this machine's OpenSSL does not have it") from None
         return Secret(kdf.derive(passphrase.reveal()))

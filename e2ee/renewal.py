@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.limits import MAX_CLOCK_SKEW
 from e2ee.names import BareJid
 from e2ee.outbox import Job, withdrawn
 from e2ee.ports import Clock
 from e2ee.records import pack, unpack
 from e2ee.storage import Key, Put, Transaction
 
-__all__ = ["Renewable", "Renewal", "renew", "renewal_within"]
+__all__ = ["Renewable", "Renewal", "read_count", "renew", "renewal_within"]
 
 _KIND: Final = "renewal"
 _FORMAT: Final = 1
@@ -59,6 +60,13 @@ class Renewal:
             raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored renewal of an account is lost")
         return count < self.count
 
+    def precedes(self, moment: datetime) -> bool:
+        """Say whether what is dated ``moment``, aware, was surely said since the renewal.
+
+        Whoever dated it may have a clock that is ahead of ours, by as much as is ever accepted.
+        """
+        return moment - self.since > MAX_CLOCK_SKEW  # a difference, because a sum may overflow
+
 
 async def renew(store: Renewable, account: BareJid, clock: Clock) -> tuple[Job, ...]:
     """Renew an account, in one commit, so that its store may be used again.
@@ -70,7 +78,10 @@ async def renew(store: Renewable, account: BareJid, clock: Clock) -> tuple[Job, 
     Args:
         store: the guard around the account's store.
         account: whose.
-        clock: the present. Messages count as new from then on.
+        clock: the present, and it must be right: what is dated five minutes later counts as new.
+            After a clock that is behind, what was sent before the copy was put back would count,
+            too; after one that is ahead, nothing until then. It is never taken to be earlier than
+            at the renewal before.
 
     Returns:
         The effects that waited in the outbox, oldest first. They wait no more, because they may
@@ -82,7 +93,7 @@ async def renew(store: Renewable, account: BareJid, clock: Clock) -> tuple[Job, 
     async with store.renewal((str(account),)) as tx:
         before = await renewal_within(tx, account)
         jobs, removals = await withdrawn(tx, account)
-        renewal = Renewal(before.count + 1, clock())
+        renewal = Renewal(before.count + 1, max(before.since, clock()))
         fields = {"count": renewal.count, "since": renewal.since.isoformat()}
         await tx.commit([*removals, Put(_row(account), pack(_KIND, _FORMAT, fields))])
     return jobs
@@ -99,12 +110,23 @@ async def renewal_within(tx: Transaction, account: BareJid) -> Renewal:
         return Renewal()
     fields = unpack(raw, _KIND, _FORMAT)
     try:
-        renewal = Renewal(fields["count"], datetime.fromisoformat(fields["since"]))
+        renewal = Renewal(read_count(fields["count"]), datetime.fromisoformat(fields["since"]))
     except (KeyError, TypeError, ValueError):
         raise _damaged() from None
-    if type(renewal.count) is not int or renewal.count < 1 or renewal.since.tzinfo is None:
+    if renewal.count == 0 or renewal.since.tzinfo is None:
         raise _damaged()
     return renewal
+
+
+def read_count(value: object) -> int:
+    """Return a count of renewals as a layer's own record has it: a whole number, 0 or more.
+
+    Raises:
+        StoreFailed: ``store-corrupt``: it is anything else, such as ``true`` or ``3.0``.
+    """
+    if type(value) is not int or value < 0:
+        raise _damaged()
+    return value
 
 
 def _row(account: BareJid) -> Key:

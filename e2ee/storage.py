@@ -58,7 +58,7 @@ class Transaction(Protocol):
         Args:
             prefix: whole leading parts of the key, the block's scope or longer.
             after: return only rows beyond this key; the last key of the page before.
-            limit: rows at most, at least 1.
+            limit: rows at most, 1 to 2**31 - 1.
 
         Raises:
             ApiMisuse: the prefix lies outside of the block's scope; the transaction is over.
@@ -72,7 +72,8 @@ class Transaction(Protocol):
         Raises:
             ApiMisuse: the transaction has committed before, or has ended; a change lies outside of
                 the block's scope, where others may be at work; two changes have one key,
-                so that one of them would be lost.
+                so that one of them would be lost; a value is longer than
+                ``limits.MAX_VALUE_BYTES``.
             StoreFailed: nothing was kept.
         """
         ...

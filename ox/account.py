@@ -63,7 +63,7 @@ class OxAccount:
 
         Raises:
             ApiMisuse: the account has a key, and neither is it revoked nor the one replaced.
-            DataMissing: the account's own list of keys must be fetched first.
+            DataMissing: the account's own list of keys must be fetched first, and what it names.
             PeerMisbehaved: ``signer-mismatch``: no valid user id names this account;
                 ``unusable-key``: it is revoked, also if only its published copy says so, or the
                 user distrusts it; what the engine raises for a bad key.

@@ -52,9 +52,7 @@ _Result = TypeVar("_Result")
 _AT_ONCE: Final = 8 * 1024  # octets; to open less costs little more than to hand it to a thread
 _PREPARED_KEYS: Final = 256  # private keys kept ready; an RSA key costs milliseconds to load
 _JUDGED_KEYS: Final = 256  # public keys whose judgement is remembered; a flooded one costs much
-_JUDGEMENT_HOLDS: Final = timedelta(
-    minutes=1
-)  # sealing looks at every expiry anew
+_JUDGEMENT_HOLDS: Final = timedelta(minutes=1)  # sealing looks at every expiry anew
 
 
 def _unusable_signer() -> ApiMisuse:

@@ -13,6 +13,7 @@ from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.lexical import format_time, parse_time
 from e2ee.names import BareJid, parse_fingerprint
 from e2ee.records import pack, unpack
+from e2ee.renewal import read_count
 from e2ee.trust import Trust
 from ox.keys import KeyRing, KnownKey
 
@@ -52,7 +53,7 @@ def ring_from_record(raw: bytes) -> KeyRing:
             keys=tuple(_key_from_fields(key) for key in fields["keys"]),
             listed=bool(fields["listed"]),
             ours=None if fields["ours"] is None else parse_fingerprint(fields["ours"]),
-            renewal=int(fields["renewal"]),
+            renewal=read_count(fields["renewal"]),
         )
     except (KeyError, TypeError, ValueError, E2eeError):
         raise _damaged() from None
@@ -67,9 +68,11 @@ def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     Format 1 knew of no renewals, and format 2 of no dates.
     """
     kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
-    since_2: dict[str, Any] = {"former": None} if fields["format"] == 1 else {}
-    keys = [{**key, **since_2, "date": None, "changed": False} for key in fields["keys"]]
-    upgraded = {**kept, "keys": keys, **({"renewal": 0} if fields["format"] == 1 else {})}
+    since: dict[str, Any] = {"date": None, "changed": False}
+    if fields["format"] == 1:
+        kept["renewal"] = 0
+        since |= {"former": None, "absent": False}
+    upgraded = {**kept, "keys": [{**key, **since} for key in fields["keys"]]}
     return upgraded, pack(_KIND, _FORMAT, upgraded)
 
 
@@ -80,6 +83,7 @@ def _key_to_fields(key: KnownKey) -> dict[str, Any]:
         "announced": key.announced,
         "raw": b64encode(key.raw).decode() if key.raw else None,
         "former": b64encode(key.former).decode() if key.former else None,
+        "absent": key.absent,
         "date": format_time(key.date) if key.date else None,
         "changed": key.changed,
     }
@@ -92,6 +96,7 @@ def _key_from_fields(fields: Mapping[str, Any]) -> KnownKey:
         announced=bool(fields["announced"]),
         raw=b64decode(fields["raw"], validate=True) if fields["raw"] else None,
         former=b64decode(fields["former"], validate=True) if fields["former"] else None,
+        absent=bool(fields["absent"]),
         date=parse_time(fields["date"]) if fields["date"] else None,
         changed=bool(fields["changed"]),
     )

@@ -54,8 +54,10 @@ class KnownKey:
         trust: what was decided about it.
         announced: whether the JID's latest list has it.
         raw: the binary public key; ``None`` until it was fetched.
-        former: where the account was renewed since it was fetched, and ``raw`` is ``None``
-            therefore: the binary public key as it was known before.
+        former: where it must be fetched again, and ``raw`` is ``None`` therefore: the binary public
+            key as it was known before. So it is after a renewal of the account, and for our own key
+            when it is struck from our list, by another device that revoked it perhaps.
+        absent: whether it was asked for since, and was not there to be fetched.
         date: when the list last said that it was published or updated, aware, in seconds.
         changed: whether the list dated it anew, or struck it, since ``raw`` was fetched: its owner
             may have prolonged or revoked it.
@@ -66,6 +68,7 @@ class KnownKey:
     announced: bool
     raw: bytes | None = field(default=None, repr=False)
     former: bytes | None = field(default=None, repr=False)
+    absent: bool = False
     date: datetime | None = None
     changed: bool = False
 
@@ -76,15 +79,8 @@ class KnownKey:
 
     @property
     def outdated(self) -> bool:
-        """Whether the account was renewed since the key was fetched."""
+        """Whether the key must be fetched again."""
         return self.raw is None and self.former is not None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether its node should be fetched."""
-        if self.trust is Trust.DISTRUSTED:
-            return False
-        return self.changed or (self.announced and self.raw is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +110,30 @@ class KeyRing:
         """What to fetch before this JID can be written to or verified."""
         if not self.listed or not self.keys:  # who has announced nothing may do so any day
             return (Fetch(metadata_address(self.jid)),)
-        return tuple(
-            Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
-            for key in self.keys
-            if key.wanted
-        )
+        return tuple(self._fetch(key) for key in self.keys if self._is_wanted(key))
+
+    def missing_before(self, fingerprint: Fingerprint) -> tuple[Fetch, ...]:
+        """What to fetch before this key becomes ours: the list, then the key as published."""
+        key = self.find(fingerprint)
+        if not self.listed:
+            return self.missing
+        if key is None or key.absent or (key.raw and not key.changed):
+            return ()
+        return (self._fetch(key),)
+
+    def _is_wanted(self, key: KnownKey) -> bool:
+        if key.trust is Trust.DISTRUSTED:
+            return False
+        counts = key.announced or key.fingerprint == self.ours
+        return key.changed or (counts and key.raw is None and not key.absent)
+
+    def _fetch(self, key: KnownKey) -> Fetch:
+        return Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
 
     @property
     def outdated(self) -> bool:
-        """Whether the list, or an accepted key of before a renewal, must be fetched first."""
-        return not self.listed or any(key.announced and key.outdated for key in self.accepted)
+        """Whether the list, or an accepted key that was known before, must be fetched first."""
+        return not self.listed or any(key.outdated for key in self.accepted)
 
     @property
     def current(self) -> tuple[KnownKey, ...]:
@@ -175,7 +185,7 @@ class KeyRing:
         """
         if not renewal.outdates(self.renewal):
             return self
-        keys = tuple(replace(key, raw=None, former=key.seen, changed=False) for key in self.keys)
+        keys = tuple(map(_to_be_fetched, self.keys))
         return replace(self, keys=keys, listed=False, renewal=renewal.count)
 
     def with_struck_keys(self) -> KeyRing:
@@ -188,6 +198,7 @@ class KeyRing:
         A key that is listed no more and that nobody decided about is forgotten, so that a server
         cannot fill the ring; the last one stays, so that its successor is not met at first sight.
         A known key that is dated anew, or a believed one that is struck, should be fetched again.
+        When ours is struck, it must be fetched before it is used: it may be revoked.
 
         Args:
             announced: the list.
@@ -195,7 +206,9 @@ class KeyRing:
         """
         dates = {key.fingerprint: key.date.replace(microsecond=0) for key in announced.keys}
         trust = Trust.UNDECIDED if self.keys else first_sight
-        known = _settled(tuple(_dated(key, dates.get(key.fingerprint)) for key in self.keys))
+        known = _settled(
+            tuple(self._relisted(key, dates.get(key.fingerprint)) for key in self.keys)
+        )
         kept = tuple(key for key in known if key.announced or key.trust is not Trust.UNDECIDED)
         met = {key.fingerprint for key in kept}
         new = tuple(
@@ -237,14 +250,15 @@ class KeyRing:
         return self._with(expected, raw=certificate.raw)
 
     def withdraw(self, fingerprint: Fingerprint) -> KeyRing:
-        """Note that a listed key is not there to be fetched, or is none."""
+        """Note that a key is not there to be fetched, or is none.
+
+        Ours is then what we knew of it; another that was known before is not believed again.
+        """
         return replace(
             self,
             keys=_settled(
                 tuple(
-                    replace(key, announced=False, changed=False)
-                    if key.fingerprint == fingerprint
-                    else key
+                    self._withdrawn(key) if key.fingerprint == fingerprint else key
                     for key in self.keys
                 )
             ),
@@ -285,6 +299,17 @@ class KeyRing:
         )
         return replace(self, keys=(*others, key), listed=True, ours=certificate.fingerprint)
 
+    def _relisted(self, key: KnownKey, date: datetime | None) -> KnownKey:
+        struck = key.announced and date is None
+        dated = _dated(key, date)
+        return _to_be_fetched(dated) if struck and key.fingerprint == self.ours else dated
+
+    def _withdrawn(self, key: KnownKey) -> KnownKey:
+        withdrawn = replace(key, announced=False, changed=False)
+        if key.fingerprint == self.ours:
+            return replace(withdrawn, raw=key.seen, former=None)
+        return replace(withdrawn, absent=key.raw is None)
+
     def _with(
         self, fingerprint: Fingerprint, *, trust: Trust | None = None, raw: bytes | None = None
     ) -> KeyRing:
@@ -293,8 +318,9 @@ class KeyRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, f"{self.jid} announced no such key", rule="XEP-0373 §4.2"
             )
-        decided = replace(known, trust=trust or known.trust)
-        step = replace(decided, raw=raw, former=None, changed=False) if raw else decided
+        step = replace(known, trust=trust or known.trust)
+        if raw is not None:
+            step = replace(step, raw=raw, former=None, absent=False, changed=False)
         keys = tuple(step if key.fingerprint == fingerprint else key for key in self.keys)
         return replace(self, keys=_settled(keys))
 
@@ -302,8 +328,17 @@ class KeyRing:
 def _dated(key: KnownKey, date: datetime | None) -> KnownKey:
     """Return a known key as a new list has it: with this date, or not at all."""
     news = key.date != date if date else key.announced and key.trust.accepts
-    changed = key.raw is not None and (key.changed or news)
-    return replace(key, announced=date is not None, date=date or key.date, changed=changed)
+    return replace(
+        key,
+        announced=date is not None,
+        absent=key.absent and date is None,
+        date=date or key.date,
+        changed=key.raw is not None and (key.changed or news),
+    )
+
+
+def _to_be_fetched(key: KnownKey) -> KnownKey:
+    return replace(key, raw=None, former=key.seen, absent=False, changed=False)
 
 
 def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:

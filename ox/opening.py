@@ -51,7 +51,8 @@ async def open_signed(
     sender = _sender(arrival, room)
     async with ox.ports.store.exclusive(ox.scope) as tx:
         ring = await ox.keys_within(tx, sender)
-        signed = await _verified(ox, tx, message, kind, ring)
+        believed = ring if arrival.stamp is None else ring.with_struck_keys()
+        signed = await _verified(ox, tx, message, kind, believed)
         opened = check_signed(signed, kind, ring, arrival, ox.account, ox.ports.clock())
         await check_unhandled(tx, ox.scope, opened.digest)
         return opened

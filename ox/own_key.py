@@ -90,12 +90,14 @@ async def opening_keys(account: OxAccount, tx: Transaction) -> list[KeyHandle]:
 async def announced_again(account: OxAccount, tx: Transaction, ring: KeyRing) -> list[Change]:
     """Announce our key anew when our list lacks it; once a day, or who strikes it drives us."""
     ours = None if ring.ours is None else ring.find(ring.ours)
-    if ours is None or ours.announced or ours.seen is None or not ours.trust.accepts:
+    if ours is None or ours.announced or not ours.trust.accepts:
         return []
+    if ours.raw is None or ours.changed:
+        return []  # not before it was fetched, or a revocation would be overwritten
     now = account.ports.clock()
     if await was_announced_on(tx, account.scope, now):
         return []
-    certificate = await account.engine.inspect(ours.seen)
+    certificate = await account.engine.inspect(ours.raw)
     if certificate.revoked:
         return []
     ring = ring.own(certificate, now)
@@ -112,8 +114,7 @@ async def _install(
         ):
             raise ApiMisuse(f"{account.account} has an OpenPGP key already")
         ring = await ring_within(tx, account.account, account.account)
-        if not ring.listed:  # a list of one would strike the keys of our other devices
-            raise DataMissing("our own list of keys is missing", fetches=ring.missing)
+        _check_fetched(ring, handle.certificate.fingerprint)
         certificate = await _fit(account, ring, handle.certificate)
         changes = await _kept(account, tx, ring, KeyHandle(certificate, handle.material))
         if former is not None and former.certificate.fingerprint != certificate.fingerprint:
@@ -145,9 +146,17 @@ async def _living(account: OxAccount, tx: Transaction) -> tuple[KeyHandle, KeyRi
     if own.certificate.revoked:
         raise ApiMisuse("our key is revoked, which is for ever", code=ErrorCode.UNUSABLE_KEY)
     ring = await ring_within(tx, account.account, account.account)
-    if not ring.listed:
-        raise DataMissing("our own list of keys is missing", fetches=ring.missing)
+    _check_fetched(ring, own.certificate.fingerprint)
     return own, ring
+
+
+def _check_fetched(ring: KeyRing, fingerprint: Fingerprint) -> None:
+    """Refuse to publish before what is published was fetched.
+
+    A list of one would strike the keys of our other devices, and a key its own revocation.
+    """
+    if fetches := ring.missing_before(fingerprint):
+        raise DataMissing("what we have published of our keys is missing", fetches=fetches)
 
 
 async def _kept(

@@ -87,6 +87,9 @@ async def seal_sign(
     """Sign, so that everybody on the way can read it; see ``OxAccount.sign``."""
     content = _content(ox, ContentKind.SIGN, payload, to)
     own = await ox.own_key_within(tx)
+    ring = await ox.keys_within(tx, ox.account)
+    if ring.outdated:  # our key may be revoked by now
+        raise DataMissing(f"keys of {ox.account} are missing", fetches=ring.missing)
     return write_openpgp(await ox.engine.sign_message(content, own))
 
 

@@ -164,7 +164,7 @@ class Keychain:
                 future; ``limit-exceeded``: the node has too many secrets.
         """
         self._check_authority(sharer, signer)
-        if secret.created > now + limits.MAX_CLOCK_SKEW:
+        if secret.is_ahead_of(now):
             raise PeerMisbehaved(
                 ErrorCode.STALE, "a secret generated in the future", rule="XEP-0473 §5.2"
             )
@@ -242,7 +242,7 @@ class Keychain:
         """
         if self.find(secret_id) is not None or secret_id in self.tombstones:
             raise ApiMisuse("a new secret needs a new id")
-        if clock_is_right and len(self._believed(now)) < len(self.secrets):
+        if clock_is_right and len(self.believed(now)) < len(self.secrets):
             return self._redated(now).rotate(
                 secret_id, value, now, signer, leaving=leaving, content_type=content_type
             )
@@ -260,6 +260,10 @@ class Keychain:
             removed=self.removed | frozenset(leaving),
             confirmed=True,
         )
+
+    def believed(self, now: datetime) -> tuple[NodeSecret, ...]:
+        """Return the secrets that are not dated ahead of our clock."""
+        return tuple(secret for secret in self.secrets if not secret.is_ahead_of(now))
 
     def shared(self, secret_id: SecretId, people: Collection[BareJid]) -> Keychain:
         """Note that ``people`` were sent this secret."""
@@ -301,7 +305,7 @@ class Keychain:
             return self  # a tombstone
         changed = self.shared(secret_id, people)
         latest = changed.require(secret_id)
-        if latest is not newest_of(changed._believed(now)):
+        if latest is not newest_of(changed.believed(now)):
             return changed
         was = before.find(secret_id)
         is_news = was is None or was.state is not latest.state
@@ -355,7 +359,7 @@ class Keychain:
         nothing that another device of ours did looked new.
         """
         present = now.replace(microsecond=0)
-        believed = self._believed(now)
+        believed = self.believed(now)
         latest = newest_of(believed)
         return replace(
             self,
@@ -365,10 +369,6 @@ class Keychain:
             ),
             members=self.members & latest.shared_with if latest else self.members,
         )
-
-    def _believed(self, now: datetime) -> tuple[NodeSecret, ...]:
-        latest = now + limits.MAX_CLOCK_SKEW
-        return tuple(secret for secret in self.secrets if secret.created <= latest)
 
     def _all_revoked(self) -> tuple[NodeSecret, ...]:
         return tuple(replace(secret, state=SecretState.REVOKED) for secret in self.secrets)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.names import BareJid, NodeAddress, SecretId, parse_fingerprint
 from e2ee.records import pack, unpack
+from e2ee.renewal import read_count
 from e2ee.secret import Secret
 from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.node_secret import NodeSecret, SecretState
@@ -20,7 +21,7 @@ from pubsub_encryption.node_secret import NodeSecret, SecretState
 __all__ = ["keychain_from_record", "keychain_to_record"]
 
 _KIND: Final = "keychain"
-_FORMAT: Final = 2  # 1 knew of no renewals
+_FORMAT: Final = 2
 
 
 def keychain_to_record(keychain: Keychain) -> bytes:
@@ -52,9 +53,9 @@ def keychain_from_record(raw: bytes) -> Keychain:
     """
     fields = unpack(raw, _KIND, _FORMAT)
     if fields["format"] == 1:
-        fields |= {"renewal": 0, "confirmed": True}
+        fields, raw = _upgraded(fields)
     try:
-        return Keychain(
+        keychain = Keychain(
             address=NodeAddress(BareJid.parse(fields["service"]), fields["node"]),
             owner=BareJid.parse(fields["owner"]),
             approved=frozenset(map(parse_fingerprint, fields["approved"])),
@@ -65,11 +66,21 @@ def keychain_from_record(raw: bytes) -> Keychain:
             ),
             members=frozenset(map(BareJid.parse, fields["members"])),
             removed=frozenset(map(BareJid.parse, fields["removed"])),
-            renewal=int(fields["renewal"]),
+            renewal=read_count(fields["renewal"]),
             confirmed=fields["confirmed"] is True,
         )
     except (KeyError, TypeError, ValueError, E2eeError):
-        raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored keychain is damaged") from None
+        raise _damaged() from None
+    if keychain_to_record(keychain) != raw:  # a value of another type reads like the right one
+        raise _damaged()
+    return keychain
+
+
+def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return what format 1, which knew of no renewals, would be in this one."""
+    kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
+    upgraded = {**kept, "renewal": 0, "confirmed": True}
+    return upgraded, pack(_KIND, _FORMAT, upgraded)
 
 
 def _secret_to_fields(secret: NodeSecret) -> dict[str, Any]:
@@ -97,5 +108,9 @@ def _secret_from_fields(fields: Mapping[str, Any]) -> NodeSecret:
         shared_with=frozenset(map(BareJid.parse, fields["shared_with"])),
         type=fields["type"],
         signer=None if fields["signer"] is None else parse_fingerprint(fields["signer"]),
-        foreign=fields["foreign"],
+        foreign=fields["foreign"] is True,
     )
+
+
+def _damaged() -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_CORRUPT, "a stored keychain is damaged")

@@ -23,7 +23,6 @@ from e2ee.effects import (
     Create,
     Effect,
     NodeConfig,
-    Send,
     Unsubscribe,
 )
 from e2ee.errors import (
@@ -40,10 +39,10 @@ from e2ee.renewal import renewal_within
 from e2ee.secret import Secret
 from e2ee.storage import Transaction
 from e2ee.tokens import random_token
-from e2ee.xmltree import Element, element
+from e2ee.xmltree import Element
 from ox.account import OxAccount
 from ox.soundness import refused_keys
-from pubsub_encryption.elements import Reason, Revoke, SharedSecret
+from pubsub_encryption.elements import Reason, Revoke
 from pubsub_encryption.items import (
     ClearItem,
     ItemResult,
@@ -53,6 +52,7 @@ from pubsub_encryption.items import (
     seal_item,
 )
 from pubsub_encryption.keychain import Keychain
+from pubsub_encryption.letters import letter, share
 from pubsub_encryption.node_secret import NodeSecret, SecretState
 from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
@@ -70,7 +70,6 @@ _NODE_CONFIG: Final[NodeConfig] = (
 )
 _SECRET_BYTES: Final = 32  # 43 base64url characters: no work to guess, none needed to stretch
 _ID_BYTES: Final = 16  # 22 base64url characters
-_STORE_HINT: Final = element(ns.HINTS, "store")
 _UNREACHABLE: Final = (DataMissing, EngineFailed, PeerMisbehaved, TrustUndecided)
 """One member's keys, however hostile, never keep the others from a new secret."""
 
@@ -164,7 +163,7 @@ class NodeEncryption:
             renewal = await renewal_within(tx, self.ox.account)
             keychain = Keychain(self.address, self.ox.account, frozenset({signer})).renewed(renewal)
             keychain = self._with_new_secret(keychain, signer, content_type=content_type)
-            copy = await self._share(tx, keychain.current, self.ox.account)
+            copy = await share(self.ox, tx, self.address, keychain.current, self.ox.account)
             await self._commit(tx, keychain, [Create(self.address, _NODE_CONFIG), copy])
             return keychain.current.id
 
@@ -198,7 +197,7 @@ class NodeEncryption:
             effects: list[Effect] = [Affiliate(self.address, newcomer, affiliation)]
             for secret in keychain.secrets:
                 if again or newcomer not in secret.shared_with:
-                    effects.append(await self._share(tx, secret, newcomer))
+                    effects.append(await share(self.ox, tx, self.address, secret, newcomer))
                     keychain = keychain.shared(secret.id, {newcomer})
             await self._commit(tx, keychain.admit(newcomer), effects)
 
@@ -226,6 +225,7 @@ class NodeEncryption:
                 then are secrets passed over that it dated ahead.
 
         Raises:
+            DataMissing: keys of our own must be fetched first, or nobody could be told anything.
             ApiMisuse: ``not-owner``; ``no-active-secret``: nothing is known of the node; the owner
                 is to be removed; two reasons in one language; secrets are dated ahead of our clock;
                 ``unusable-key``: our own key is expired or revoked, so that nobody could be told
@@ -237,6 +237,7 @@ class NodeEncryption:
             raise ApiMisuse("the owner cannot be removed from the node")
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
             before = await self._owned(tx)
+            await self._check_own_keys(tx)
             revoked = before.to_revoke
             keychain = self._with_new_secret(
                 before, await self._signer(tx), leaving=revoke, clock_is_right=clock_is_right
@@ -251,13 +252,13 @@ class NodeEncryption:
                 notice = Revoke(self.address, secret.id, tuple(reasons)).to_xml()
                 for jid in sorted(secret.shared_with | {self.ox.account}):
                     try:
-                        effects.append(await self._send(tx, notice, jid))
+                        effects.append(await letter(self.ox, tx, notice, jid))
                     except _UNREACHABLE as error:
                         untold[jid] = error.code
                         keychain = keychain.untold(secret.id, jid)
             for jid in sorted(keychain.members | {self.ox.account}):
                 try:
-                    effects.append(await self._share(tx, new, jid))
+                    effects.append(await share(self.ox, tx, self.address, new, jid))
                 except _UNREACHABLE as error:
                     untold[jid] = error.code
                 else:
@@ -329,7 +330,7 @@ class NodeEncryption:
 
     def _encrypting(self, keychain: Keychain) -> NodeSecret:
         secret = keychain.current
-        if secret.created > self.ox.ports.clock() + limits.MAX_CLOCK_SKEW:
+        if secret.is_ahead_of(self.ox.ports.clock()):
             raise ApiMisuse(
                 f"the secret of {self.address} is dated ahead of our clock; rotate it",
                 code=ErrorCode.FORBIDDEN,
@@ -346,6 +347,11 @@ class NodeEncryption:
                 rule="XEP-0473 §9",
             )
         return keychain
+
+    async def _check_own_keys(self, tx: Transaction) -> None:
+        ours = await self.ox.keys_within(tx, self.ox.account)
+        if ours.outdated:
+            raise DataMissing("keys of our own are missing", fetches=ours.missing)
 
     async def _signer(self, tx: Transaction) -> Fingerprint:
         own = (await self.ox.own_key_within(tx)).certificate
@@ -372,22 +378,6 @@ class NodeEncryption:
             content_type=content_type,
             clock_is_right=clock_is_right,
         )
-
-    async def _share(self, tx: Transaction, secret: NodeSecret, to: BareJid) -> Send:
-        shared = SharedSecret(
-            self.address,
-            secret.id,
-            secret.passphrase,
-            secret.created,
-            secret.state is SecretState.REVOKED,
-            secret.type,
-        )
-        return await self._send(tx, shared.to_xml(), to)
-
-    async def _send(self, tx: Transaction, content: Element, to: BareJid) -> Send:
-        # One element a message: Libervia 0.9 reads the first of several and ignores the rest.
-        openpgp = await self.ox.seal_within(tx, [content], {to})
-        return Send(to, (openpgp, _STORE_HINT), random_token(self.ox.ports.primitives, _ID_BYTES))
 
     async def _commit(self, tx: Transaction, keychain: Keychain, effects: Sequence[Effect]) -> None:
         queue = await queued(tx, self.ox.account, effects)

@@ -76,6 +76,10 @@ class NodeSecret:
         """Whether it is too short to encrypt with (XEP-0473 §9)."""
         return len(self.passphrase.reveal().decode()) < limits.MIN_SECRET_CHARS
 
+    def is_ahead_of(self, now: datetime) -> bool:
+        """Say whether it is dated further ahead of ``now``, aware, than clocks may differ."""
+        return self.created > now + limits.MAX_CLOCK_SKEW
+
 
 def newest_of(secrets: Iterable[NodeSecret]) -> NodeSecret | None:
     """Return the secret of the latest date, ties decided by id; ``None`` of none."""

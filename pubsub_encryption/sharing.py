@@ -6,12 +6,13 @@ message is taken in whole or not at all, in one transaction with the mark that i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from e2ee import limits, ns
 from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed, TrustUndecided
 from e2ee.names import NodeAddress
-from e2ee.renewal import renewal_within
+from e2ee.renewal import Renewal, renewal_within
 from e2ee.storage import Key, Put, Transaction
 from e2ee.xmltree import Element
 from ox.account import OxAccount
@@ -89,12 +90,12 @@ async def receive(ox: OxAccount, opened: OpenedOx) -> tuple[Keychain, ...]:
         renewal = await renewal_within(tx, ox.account)
         keychains: dict[NodeAddress, Keychain] = {}
         for new in news:
-            keychain = keychains.get(new.address) or await load_keychain(tx, ox, new.address)
-            keychain = keychain or (await _begin(tx, ox, new.address, opened)).renewed(renewal)
-            keychain = _take_in(ox, keychain, new, opened)
-            if opened.time > renewal.since:  # else it may be from before what was lost
-                keychain = keychain.confirm(new.id)
-            keychains[new.address] = keychain
+            before = keychains.get(new.address) or await load_keychain(tx, ox, new.address)
+            before = before or (await _begin(tx, ox, new.address, opened)).renewed(renewal)
+            after = _take_in(ox, before, new, opened)
+            if _confirms(ox, opened, renewal, before, new):
+                after = after.confirm(new.id)
+            keychains[new.address] = after
         await tx.commit(
             [
                 *(save_keychain(ox, keychain) for keychain in keychains.values()),
@@ -145,6 +146,25 @@ async def _begin(
             ErrorCode.LIMIT_EXCEEDED, f"too many nodes of {address.service}", rule=_RULE
         )
     return Keychain(address, opened.sender, frozenset({opened.signer}))
+
+
+def _confirms(
+    ox: OxAccount,
+    opened: OpenedOx,
+    renewal: Renewal,
+    before: Keychain,
+    new: SharedSecret | Revoke,
+) -> bool:
+    """Say whether a message is surely the owner's word of after the renewal.
+
+    Its stamp must be later, and than every secret in question, too, in case that our clock was
+    behind at the renewal. Of what another device of ours shares only news counts: that device may
+    lack a removal as well, and from its next secret on we know who the members are.
+    """
+    known = before.believed(ox.ports.clock())
+    since = max([renewal.since, *(secret.created for secret in known)])
+    is_news = opened.sender != ox.account or before.find(new.id) is None
+    return is_news and replace(renewal, since=since).precedes(opened.time)
 
 
 def _take_in(

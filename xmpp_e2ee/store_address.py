@@ -11,14 +11,18 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 __all__ = ["AddressError", "StoreAddress", "StoreKind", "without_passwords"]
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _SHOWN: Final = ("host", "port", "dbname", "database", "user", "service")
 _HOST: Final = re.compile(r"(\[[^][]*\]|[^][:]*)(:[0-9]*)?")
-_QUOTED: Final = re.compile(rf"({'|'.join(_SCHEMES)})://(?:\S*@)?([^\s?]*)(?:\?\S*)?")
+_CREDENTIALS: Final = re.compile(r"(postgres[\w+.-]*:/+).*@")  # a password may have spaces
+_OPTIONS: Final = re.compile(r"(postgres[\w+.-]*:/+[^\s?]*)\?\S*")
+_PASSWORD: Final = re.compile(r"(\bpass\w*\s*=\s*)(?:'[^']*'|\S+)", re.IGNORECASE)
+_NEARLY: Final = re.compile(r"postgres\w*:|(?:.*\s)?(?:host|user|dbname|service|password)\s*=")
+_PORT: Final = ":5432"  # where PostgreSQL listens unless it is told otherwise
 
 
 class AddressError(ValueError):
@@ -63,6 +67,8 @@ class StoreAddress:
             raise AddressError("a store is a SQLite file or postgresql://…")
         if not text or "\0" in text:
             raise AddressError("a store has a path or an address")
+        if _NEARLY.match(text):  # no path: what libpq takes, or a slash too few
+            raise AddressError("the address of a database is postgresql://user@host/database")
         return cls(StoreKind.SQLITE, text, os.path.realpath(text), os.path.abspath(text))
 
     @property
@@ -76,7 +82,7 @@ class StoreAddress:
 
 def without_passwords(text: str) -> str:
     """Return ``text`` without what may be a password in the addresses that it quotes."""
-    return _QUOTED.sub(r"\1://\2", text)
+    return _PASSWORD.sub(r"\1…", _OPTIONS.sub(r"\1", _CREDENTIALS.sub(r"\1", text)))
 
 
 def _shown_and_identity(text: str) -> tuple[str, str]:
@@ -98,9 +104,15 @@ def _shown_and_identity(text: str) -> tuple[str, str]:
     shown = (
         f"postgresql://{user}@{hosts}/{database}" if user else f"postgresql://{hosts}/{database}"
     )
-    given = dict(options)
-    hosts = given.get("host", hosts)
+    return shown + query, _identity(hosts, unquote(database), unquote(user), dict(options))
+
+
+def _identity(hosts: str, database: str, user: str, given: dict[str, str]) -> str:
+    hosts = given.get("host", hosts).lower()
     if "port" in given:
         hosts = f"{hosts}:{given['port']}"
-    database = given.get("database", given.get("dbname", database))
-    return shown + query, f"postgresql://{hosts}/{database}"
+    hosts = ",".join(host.removesuffix(_PORT) for host in hosts.split(","))
+    user = given.get("user", user)
+    database = given.get("database", given.get("dbname", database)) or user
+    service = f"?service={given['service']}" if "service" in given else ""
+    return f"postgresql://{hosts}/{database}{service}"

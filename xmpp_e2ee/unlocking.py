@@ -6,7 +6,6 @@ Rule: blocks, and so runs outside of the event loop; asking a person is the comm
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import stat
 from pathlib import Path
@@ -74,7 +73,7 @@ def keys_from_keyring(address: StoreAddress) -> tuple[SealingKey, ...]:
         raise StoreFailed(ErrorCode.STORE_WRONG_KEY, "the keyring keeps no key for this store")
     try:
         keys = [base64.b64decode(entry, validate=True) for entry in entries]
-    except binascii.Error:
+    except ValueError:  # also for what is not ASCII
         keys = []
     if not keys or any(len(key) != _KEY for key in keys):
         raise EngineFailed("keyring", "what it keeps for this store is no key")

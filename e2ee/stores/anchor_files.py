@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Final
 
-from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.stores.turns import deadline, locked
 
 __all__ = ["AnchorFiles"]
@@ -52,13 +52,21 @@ _flush: Final = getattr(os, "fdatasync", os.fsync)  # not everywhere; the conten
 class AnchorFiles:
     """``anchor.Anchor`` in ``directory``, which is made (mode 0700) where there is none.
 
+    For one host: stores that several hosts share need an anchor that they share, too.
+
     Files are named by a hash of the account. They and the directory must be this user's and nobody
     else's to touch, and the directory above must not be writable by others. When the directory is
     gone, every anchor is lost; the guard tells that from a fresh start.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        """Bind the anchors to their directory, which is looked at whenever one is used."""
+        """Bind the anchors to their directory, which is looked at whenever one is used.
+
+        Raises:
+            ApiMisuse: no directory can have this name.
+        """
+        if "\0" in os.fspath(directory):
+            raise ApiMisuse("the name of a directory has no NUL")
         self._directory = Path(directory).absolute()
 
     async def highest(self, account: str) -> int | None:

@@ -12,7 +12,8 @@ anchor is raised to it. So whatever has left the device is in a generation that 
                       another, or none                something that was done is missing: refused
 
 A generation is a number that grows, of which the low half is random: two stores that went
-different ways from one copy do not meet in the same one.
+different ways from one copy do not meet in the same one. The first one follows a beginning, which
+the anchor is given before it and which is random too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _KIND: Final = "generation"
 _FORMAT: Final = 1
 _RANDOM_BYTES: Final = 8
 _RANDOM_BITS: Final = 8 * _RANDOM_BYTES
+_BEYOND: Final = 2**127  # what an anchor keeps, with room for more commits than there ever are
 
 
 class GuardedStore:
@@ -48,6 +50,9 @@ class GuardedStore:
 
     A store that had no guard before is taken as it is. Whoever copies a store copies the inner one:
     the generations of the accounts go along, and the older of two copies is known from then on.
+
+    It finds that a store was put back whole. Whoever writes to the inner store can put back all the
+    rows of an account but the guard's own, and nothing here finds that.
     """
 
     def __init__(self, inner: Store, anchor: Anchor) -> None:
@@ -65,8 +70,9 @@ class GuardedStore:
             ApiMisuse: as every store; also when a change is of the guard's own rows.
             StoreFailed: ``store-rolled-back``: the account must be renewed, see
                 ``renewal.renew``; ``store-uncertain``: after a commit that was kept, because the
-                anchor could not be raised: the next block raises it first; what the inner store
-                and the anchor raise.
+                anchor could not be raised: the next block raises it first, or is refused where
+                another copy of the store was at work just then; what the inner store and the
+                anchor raise.
         """
         turn = Turn(scope)
         async with self._inner.exclusive(scope[:1]) as inner:
@@ -115,9 +121,14 @@ class _Mark:
 
     @classmethod
     def from_record(cls, raw: bytes) -> _Mark:
-        match unpack(raw, _KIND, _FORMAT):
-            case {"generation": int(generation), "previous": int(previous)}:
-                return cls(generation, previous)
+        fields = unpack(raw, _KIND, _FORMAT)
+        generation, previous = fields.get("generation"), fields.get("previous")
+        if (
+            type(generation) is int  # exactly: ``true`` is one to isinstance
+            and type(previous) is int
+            and 0 <= previous < generation < _BEYOND
+        ):
+            return cls(generation, previous)
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored generation is damaged")
 
 
@@ -142,8 +153,11 @@ class _Guard:
     async def check(self, inner: Transaction, account: str) -> _Base:
         mark = await _read_mark(inner, account)
         highest = await self._anchor.highest(account)
-        if highest is None and mark == _Mark():
-            return _Base(0, anchored=False)
+        if mark == _Mark():
+            if highest is None:
+                return _Base(_after(0), anchored=False)
+            if _count(highest) == 1:  # a beginning, whose first commit nobody has heard of
+                return _Base(highest, anchored=True)
         if highest not in (mark.generation, mark.previous):
             raise _rolled_back(account, lost=highest is None)
         if highest != mark.generation or account in self._doubtful:
@@ -153,6 +167,10 @@ class _Guard:
     async def renew(self, inner: Transaction, account: str) -> _Base:
         mark = await _read_mark(inner, account)
         highest = await self._anchor.highest(account)
+        if highest == mark.previous != mark.generation:
+            # As for a check: whoever raises it to this one just now must not be left behind.
+            await self.raise_anchor(account, mark.generation)
+            return _Base(mark.generation, anchored=True)
         if highest is None:
             # One that no store has, so that nothing but the renewal's own commit heals the account.
             return _Base(_after(mark.generation), anchored=False)
@@ -161,6 +179,9 @@ class _Guard:
     async def raise_anchor(self, account: str, generation: int) -> None:
         self._doubtful.add(account)  # unless it returns, whatever ends it
         await self._anchor.raise_to(account, generation)
+        highest = await self._anchor.highest(account)
+        if highest != generation and highest is not None and _count(highest) == _count(generation):
+            raise _rolled_back(account, lost=False)  # another copy came to as many commits first
         self._doubtful.discard(account)
 
 
@@ -204,18 +225,18 @@ class _GuardedTransaction:
         return rows
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        self._turn.finish(changes)
-        if any(_is_reserved(change.key) for change in changes):
+        final = self._turn.finish(changes)
+        if any(_is_reserved(change.key) for change in final):
             raise ApiMisuse("a key that the store's guard keeps for itself")
         marks: dict[str, _Mark] = {}
-        for account in sorted({change.key[0] for change in changes}):
+        for account in sorted({change.key[0] for change in final}):
             await self.check(account)
             base = self._bases[account]
             if not base.anchored:
                 await self._guard.raise_anchor(account, base.generation)
             marks[account] = _Mark(_after(base.generation), base.generation)
         rows = [Put(_row(account), mark.to_record()) for account, mark in marks.items()]
-        await self._inner.commit([*changes, *rows])
+        await self._inner.commit([*final, *rows])
         try:
             for account, mark in marks.items():
                 await self._guard.raise_anchor(account, mark.generation)
@@ -256,8 +277,13 @@ def _is_reserved(key: Key) -> bool:
 
 def _after(generation: int) -> int:
     """Return a generation that is higher, and that nobody else comes upon."""
-    count = (generation >> _RANDOM_BITS) + 1
-    return count << _RANDOM_BITS | int.from_bytes(NativePrimitives().random(_RANDOM_BYTES))
+    number = int.from_bytes(NativePrimitives().random(_RANDOM_BYTES))
+    return (_count(generation) + 1) << _RANDOM_BITS | number
+
+
+def _count(generation: int) -> int:
+    """Return how many generations led to this one."""
+    return generation >> _RANDOM_BITS
 
 
 def _rolled_back(account: str, *, lost: bool) -> StoreFailed:

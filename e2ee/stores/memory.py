@@ -69,8 +69,7 @@ class _MemoryTransaction:
         return [(key, self._rows.values[key]) for key in within]
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        self._turn.finish(changes)
-        for change in changes:  # checked, so that none can fail half way
+        for change in self._turn.finish(changes):  # checked, so that none can fail half way
             if isinstance(change, Put):
                 self._rows.put(change.key, change.value)
             else:

@@ -75,7 +75,7 @@ class SealedStore:
                 without one it blocks the event loop.
 
         Raises:
-            ApiMisuse: there are rows in ``inner``.
+            ApiMisuse: there are rows in ``inner``; ``unlock`` is none.
             StoreFailed: as from ``inner``; nothing was kept.
             EngineFailed: not enough memory for the passphrase, or no thread.
         """
@@ -98,17 +98,28 @@ class SealedStore:
         """Unlock a sealed store; the arguments are those of :meth:`create`.
 
         Raises:
+            ApiMisuse: ``unlock`` is none.
             StoreFailed: ``store-wrong-key`` when ``unlock`` is not what it was sealed with, which
                 may be tried any number of times; ``store-too-old`` when it is not sealed yet;
-                ``store-corrupt`` or ``store-too-new`` when its seal is not one of ours; and as
-                from ``inner``.
+                ``store-corrupt`` when its seal is not that of its rows; this or ``store-too-new``
+                when it is not one of ours; and as from ``inner``.
             EngineFailed: not enough memory for the passphrase, or no thread.
         """
         seal = await read_seal(inner)
         if seal is None:
             raise StoreFailed(ErrorCode.STORE_TOO_OLD, "the store is not sealed")
         data_key = await seal.open(unlock, primitives, executor)
-        return cls(inner, seal, data_key, primitives, executor)
+        store = cls(inner, seal, data_key, primitives, executor)
+        await store._check_seal()
+        return store
+
+    async def _check_seal(self) -> None:
+        """Refuse another store's seal: under its data key no row would be found."""
+        async with self._inner.exclusive(()) as tx:
+            for hidden, sealed in await tx.scan((), limit=2):
+                if hidden != _SEAL_KEY:
+                    self._rows.open(hidden, sealed, ())
+                    break
 
     async def relock(self, unlock: Unlock) -> None:
         """Let ``unlock`` open the store from now on, and nothing else.
@@ -118,6 +129,7 @@ class SealedStore:
         is known to others who may have such a copy, copy the rows to a new sealed store instead.
 
         Raises:
+            ApiMisuse: ``unlock`` is none.
             StoreFailed: ``store-wrong-key`` when the seal was changed since this store was opened;
                 and as from the inner store. What opened the store before still does.
             EngineFailed: not enough memory for the passphrase, or no thread.
@@ -161,11 +173,15 @@ async def seal_in_place(
 ) -> None:
     """Seal every row of a plain store under a new data key, in one commit.
 
+    No program may have the store open meanwhile: it would go on as if the store were empty, and put
+    plain rows of new accounts beside the sealed ones. Only around a ``guarded.GuardedStore`` is it
+    refused, because its accounts' generations are gone.
+
     The whole store passes through memory. What remains of the plain rows below the inner store, in
     backups or on the disk, is out of reach. The arguments are those of :meth:`SealedStore.create`.
 
     Raises:
-        ApiMisuse: the store is sealed already.
+        ApiMisuse: the store is sealed already; ``unlock`` is none.
         StoreFailed: ``store-corrupt`` when it has sealed rows without their seal; and as from
             ``inner``. Nothing was kept.
         EngineFailed: not enough memory for the passphrase, or no thread.
@@ -223,8 +239,8 @@ class _SealedTransaction:
         return least.rows()
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        self._turn.finish(changes)
-        await self._inner.commit([self._sealed(change) for change in changes])
+        final = self._turn.finish(changes)
+        await self._inner.commit([self._sealed(change) for change in final])
 
     def _sealed(self, change: Change) -> Change:
         hidden = self._rows.hide(change.key)

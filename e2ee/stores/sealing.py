@@ -113,8 +113,10 @@ class Seal:
             executor: where a passphrase is stretched; without one it blocks the event loop.
 
         Raises:
-            EngineFailed: not enough memory for the passphrase, or no thread.
+            ApiMisuse: ``unlock`` is neither.
+            EngineFailed: not enough memory for the passphrase, no thread, or no Argon2id.
         """
+        _check_unlock(unlock)
         typed = isinstance(unlock, Passphrase)
         empty = cls(
             cost=_COST if typed else None,
@@ -132,9 +134,11 @@ class Seal:
         """Return the data key; any number of wrong tries does no harm.
 
         Raises:
+            ApiMisuse: ``unlock`` is neither a passphrase nor a key.
             StoreFailed: ``store-wrong-key``.
-            EngineFailed: not enough memory for the passphrase, or no thread.
+            EngineFailed: not enough memory for the passphrase, no thread, or no Argon2id.
         """
+        _check_unlock(unlock)
         offered = "passphrase" if isinstance(unlock, Passphrase) else "key"
         if offered != self.kind:
             raise StoreFailed(
@@ -205,6 +209,11 @@ class Seal:
             return await loop.run_in_executor(executor, primitives.argon2id, *work)
         except (MemoryError, RuntimeError):
             raise EngineFailed("argon2id", "not enough memory, or no thread to run on") from None
+
+
+def _check_unlock(unlock: object) -> None:
+    if not isinstance(unlock, Unlock):
+        raise ApiMisuse("a store is unlocked by a Passphrase or a SealingKey")
 
 
 def _prepared(text: object) -> Secret | None:

@@ -21,7 +21,7 @@ from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.storage import Change, Key, Transaction
 from e2ee.stores.rows import AFTER_PREFIX, key_bytes
 from e2ee.stores.sqlite_errors import translated
-from e2ee.stores.sqlite_file import open_file
+from e2ee.stores.sqlite_file import OpenFile, open_file
 from e2ee.stores.sqlite_rows import change_rows, read_row, read_rows
 from e2ee.stores.sqlite_schema import check_same_schema
 from e2ee.stores.turns import Turn, Turns, deadline, locked
@@ -31,7 +31,8 @@ __all__ = ["SqliteStore"]
 _T = TypeVar("_T")
 
 _FIRST_PAUSE: Final = 0.001  # seconds; about as long as a commit
-_LONGEST_PAUSE: Final = 0.016  # seconds
+_LONGEST_PAUSE: Final = 0.004  # seconds
+_LONGEST_STINT: Final = 0.25  # seconds of one block after the other
 
 
 class SqliteStore:
@@ -45,13 +46,14 @@ class SqliteStore:
     the block has ended or, where another process was at work just then, after the next one. That
     makes four flushes of the disk out of one, which is why an operation commits once. What is
     beyond reach: what the file system and the disk keep; the names of deleted rows, which may stay
-    in unused bytes of the file; and an older copy in the place of the file, or a log that is not
-    its own.
+    in unused bytes of the file; and an older copy in the place of the file when it is opened, or a
+    log that is not its own. The file never shrinks; a copy of the store is as small as can be.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._database = _Database(connection)
+    def __init__(self, file: OpenFile) -> None:
+        self._database = _Database(file)
         self._turns = Turns()
+        self._stint = (0.0, 0.0)  # when blocks without a pause between began, and the last ended
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -63,13 +65,19 @@ class SqliteStore:
         it; this rewrites the file and may take seconds for 100,000 rows.
 
         Raises:
+            ApiMisuse: no file can have that name.
             StoreFailed: ``store-forbidden`` when another user could read or replace the file, or
                 it cannot be written to; ``store-corrupt`` when it is damaged or no store;
                 ``store-too-new`` when a later release wrote it; ``store-locked`` after a bounded
                 wait; ``store-full`` or ``store-failed`` otherwise. Whatever was there is left as
                 it was.
         """
-        absolute = Path(path).absolute()
+        try:
+            absolute = Path(os.fsdecode(os.fsencode(path))).absolute()
+        except ValueError:  # a lone surrogate
+            raise ApiMisuse("no file can have the name of this store") from None
+        if "\0" in str(absolute):
+            raise ApiMisuse("no file can have the name of this store")
         return cls(await _unlocked(lambda: open_file(absolute), deadline()))
 
     async def close(self) -> None:
@@ -97,15 +105,29 @@ class SqliteStore:
         Raises:
             ApiMisuse: this task is inside a block, the store is closed, or the process is a fork.
             StoreFailed: ``store-locked`` after a bounded wait; ``store-too-new`` when a later
-                release has migrated the file meanwhile; ``store-forbidden`` when it is read-only.
+                release has migrated the file meanwhile; ``store-corrupt`` when it was removed, or
+                replaced by another one; ``store-forbidden`` when it is read-only.
         """
         self._database.live()  # or a fork would wait for a turn that ends in its parent
         async with self._turns.take(scope) as turn:
+            await self._give_way()
             await _unlocked(self._database.begin, turn.deadline)
             try:
                 yield _SqliteTransaction(self._database, turn)
             finally:
                 self._database.end()
+                self._stint = (self._stint[0], asyncio.get_running_loop().time())
+
+    async def _give_way(self) -> None:
+        """Pause now and then between blocks, or the tasks here would leave other processes none."""
+        now = asyncio.get_running_loop().time()
+        began, ended = self._stint
+        if now - ended > _LONGEST_PAUSE:
+            self._stint = (now, now)
+        elif now - began > _LONGEST_STINT:
+            await asyncio.sleep(2 * _LONGEST_PAUSE)
+            now = asyncio.get_running_loop().time()
+            self._stint = (now, now)
 
 
 class _SqliteTransaction:
@@ -129,15 +151,15 @@ class _SqliteTransaction:
         return self._database.read_page(first, start + AFTER_PREFIX, limit)
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        self._turn.finish(changes)
-        self._database.commit(changes)
+        self._database.commit(self._turn.finish(changes))
 
 
 class _Database:
     """The connection, refused to forks, with its transaction and its write-ahead log."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection: sqlite3.Connection | None = connection
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._connection: sqlite3.Connection | None = file.connection
         self._process = os.getpid()
         self._in_doubt = False
 
@@ -150,6 +172,7 @@ class _Database:
         self.run("BEGIN IMMEDIATE")
         try:
             with translated():
+                self._file.check_same()
                 check_same_schema(self.live())
         except StoreFailed:
             self.run("ROLLBACK")

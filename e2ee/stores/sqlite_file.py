@@ -11,6 +11,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.stores.sqlite_errors import translated
 from e2ee.stores.sqlite_schema import check_format, create, upgrade
 
-__all__ = ["open_file", "schema_of_file"]
+__all__ = ["OpenFile", "open_file", "schema_of_file"]
 
 _MODE: Final = 0o600  # SQLite gives it to the companions, too
 _COMPANIONS: Final = ("", "-wal", "-shm")
@@ -39,7 +40,34 @@ _WRITER_SETTINGS: Final = """
 """
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A store's file that was found fit, and the connection to it.
+
+    Attributes:
+        connection: the only one that this process writes through.
+        path: absolute, without symbolic links.
+        identity: device and inode of the file when it was opened.
+    """
+
+    connection: sqlite3.Connection
+    path: Path
+    identity: tuple[int, int]
+
+    def check_same(self) -> None:
+        """Make sure that the file still has its name, or commits would go where nobody looks.
+
+        Raises:
+            StoreFailed: ``store-corrupt``.
+            OSError: it cannot be asked.
+        """
+        with suppress(FileNotFoundError):
+            if _identity(self.path) == self.identity:
+                return
+        raise StoreFailed(ErrorCode.STORE_CORRUPT, "the store was replaced while it was open")
+
+
+def open_file(path: Path) -> OpenFile:
     """Open the store's file at the absolute ``path``, made or migrated first where it must be.
 
     Raises:
@@ -53,14 +81,16 @@ def open_file(path: Path) -> sqlite3.Connection:
         path = _placed(path)
         if not os.path.lexists(path):
             _create(path)
+        identity = _identity(path)
         _check(path)
-        connection = _writer(path)
+        file = OpenFile(_writer(path), path, identity)
         try:
-            upgrade(connection)
+            file.check_same()
+            upgrade(file.connection)
         except BaseException:
-            connection.close()
+            file.connection.close()
             raise
-        return connection
+        return file
 
 
 def schema_of_file(path: Path) -> int:
@@ -71,6 +101,11 @@ def schema_of_file(path: Path) -> int:
     """
     with translated():
         return _check(_placed(path))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
 
 
 def _placed(path: Path) -> Path:

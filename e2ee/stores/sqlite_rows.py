@@ -27,15 +27,15 @@ _MOST: Final = 2**32  # rows in a page, so that the statement gets a number that
 
 # Values are read of the rows that were asked for alone: those of their neighbours may be long.
 _CHAIN: Final = """
-    SELECT key, link, key >= ?2, slot, content
-    FROM entry LEFT JOIN slot ON slot.id = entry.slot AND key >= ?1 AND key < ?2
-    WHERE key BETWEEN (SELECT max(key) FROM entry WHERE key < ?1)
-        AND (SELECT ifnull(min(key), x'ff') FROM entry WHERE key >= ?2)
-    ORDER BY key LIMIT ?3
+    SELECT key, link, key >= :end, slot, content
+    FROM entry LEFT JOIN slot ON slot.id = entry.slot AND key >= :first AND key < :end
+    WHERE key BETWEEN (SELECT max(key) FROM entry WHERE key < :first)
+        AND (SELECT ifnull(min(key), x'ff') FROM entry WHERE key >= :end)
+    ORDER BY key LIMIT :rows
 """
 _LAST_TWO: Final = "SELECT key, link, slot FROM entry WHERE key <= ? ORDER BY key DESC LIMIT 2"
 _INSERT: Final = "INSERT INTO entry (key, slot, link) VALUES (?, ?, ?)"
-_RELINK: Final = "UPDATE entry SET link = ?2 WHERE key = ?1"
+_RELINK: Final = "UPDATE entry SET link = ? WHERE key = ?"
 _DELETE: Final = "DELETE FROM entry WHERE key = ?"
 
 _Found = tuple[Any, ...]  # as _CHAIN says; damage may have given a column any type
@@ -139,7 +139,7 @@ def _remove(connection: sqlite3.Connection, raw_key: bytes, slot: object) -> Non
 def _close(connection: sqlite3.Connection, gap: _Gap) -> None:
     """Link the rows around ``gap``."""
     if gap.changed:
-        connection.execute(_RELINK, (gap.before, link(gap.before, gap.after)))
+        connection.execute(_RELINK, (link(gap.before, gap.after), gap.before))
 
 
 def _place(connection: sqlite3.Connection, raw_key: bytes) -> list[_Found]:
@@ -153,7 +153,8 @@ def _chain(connection: sqlite3.Connection, first: bytes, end: bytes, limit: int)
     Where no row comes after them, ``END`` stands for it. All links are right, but for that of the
     last one.
     """
-    chain: list[_Found] = connection.execute(_CHAIN, (first, end, limit + 2)).fetchall()
+    place = {"first": first, "end": end, "rows": limit + 2}
+    chain: list[_Found] = connection.execute(_CHAIN, place).fetchall()
     if not chain or (len(chain) < limit + 2 and not chain[-1][2]):
         chain.append((END,))
     _check_links(chain, first)

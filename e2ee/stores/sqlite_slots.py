@@ -30,14 +30,17 @@ _LENGTH: Final = slice(16, 24)
 _VALUE: Final = 24  # where it begins
 
 _VACANT: Final = "SELECT id FROM slot WHERE owner = zeroblob(16) AND size = ? LIMIT 1"
-_OCCUPY: Final = "UPDATE slot SET owner = ?2, content = ?3 WHERE id = ?1 AND owner = zeroblob(16)"
+_OCCUPY: Final = (
+    "UPDATE slot SET owner = ?, content = ? "
+    "WHERE id = ? AND owner = zeroblob(16) AND content = zeroblob(size)"
+)
 _ADD: Final = "INSERT INTO slot (size, owner, content) VALUES (?, ?, ?)"
 _VACATE: Final = (
     "UPDATE slot SET owner = zeroblob(16), content = zeroblob(size) WHERE id = ? AND owner = ?"
 )
 _OVERWRITE: Final = (
-    "UPDATE slot SET content = ?4 WHERE id = (SELECT slot FROM entry WHERE key = ?1) "
-    "AND owner = ?2 AND size = ?3"
+    "UPDATE slot SET content = ? WHERE id = (SELECT slot FROM entry WHERE key = ?) "
+    "AND owner = ? AND size = ?"
 )
 
 
@@ -45,7 +48,7 @@ def occupy(connection: sqlite3.Connection, raw_key: bytes, value: bytes) -> int:
     """Write ``value`` into a vacant slot, or a new one, and return its id."""
     content, owner = _content(raw_key, value), _owner(raw_key)
     for (slot,) in connection.execute(_VACANT, (len(content),)).fetchall():
-        _one(connection.execute(_OCCUPY, (slot, owner, content)))
+        _one(connection.execute(_OCCUPY, (owner, content, slot)))
         return int(slot)
     return connection.execute(_ADD, (len(content), owner, content)).lastrowid or 0
 
@@ -56,7 +59,7 @@ def overwrite(connection: sqlite3.Connection, raw_key: bytes, value: bytes) -> b
     Where the slot is another's, or nothing lies at the key, it does not.
     """
     content = _content(raw_key, value)
-    new = (raw_key, _owner(raw_key), len(content), content)
+    new = (content, raw_key, _owner(raw_key), len(content))
     return connection.execute(_OVERWRITE, new).rowcount == 1
 
 

@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.storage import Change, Key, Put
+from e2ee.storage import Change, Key, Put, Remove
 
 __all__ = ["Turn", "Turns", "deadline", "locked"]
 
 _LOCK_WAIT: Final = 30.0  # seconds; a block waits for others, of which the longest take a few
 _MAX_KEY_PARTS: Final = 8
+_MAX_PAGE: Final = 2**31 - 1  # rows; what every engine can count to
 
 
 def deadline() -> float:
@@ -71,24 +73,29 @@ class Turn:
         self._check_inside(prefix)
         if after is not None:
             _check_key(after)
-        if limit < 1:
-            raise ApiMisuse("a page has at least one row")
+        if type(limit) is not int or not 1 <= limit <= _MAX_PAGE:
+            raise ApiMisuse(f"a page has 1 to {_MAX_PAGE} rows")
 
-    def finish(self, changes: Sequence[Change]) -> None:
+    def finish(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         """End the turn with ``changes``, which must lie within its scope, one for a key.
+
+        Returns:
+            The same, which nobody can alter any more.
 
         Raises:
             ApiMisuse: as ``storage.Transaction.commit`` says. The turn has ended nonetheless.
         """
         self._check_open()
         self.end()
-        for change in changes:
-            _check_key(change.key)
+        if not isinstance(changes, Sequence):
+            raise ApiMisuse("changes are a sequence")
+        final = tuple(changes)
+        for change in final:
+            _check_change(change)
             self._check_inside(change.key)
-            if isinstance(change, Put) and not isinstance(change.value, bytes):
-                raise ApiMisuse("a value is bytes")
-        if len({change.key for change in changes}) != len(changes):
+        if len({change.key for change in final}) != len(final):
             raise ApiMisuse("two changes of one key in a commit")
+        return final
 
     def end(self) -> None:
         """End the turn; nothing can be asked any more."""
@@ -137,6 +144,19 @@ class Turns:
             turn.end()
             self._inside = None
             self._lock.release()
+
+
+def _check_change(change: Change) -> None:
+    if not isinstance(change, Put | Remove):
+        raise ApiMisuse("a change is a Put or a Remove")
+    _check_key(change.key)
+    if isinstance(change, Put):
+        if not isinstance(change.value, bytes):
+            raise ApiMisuse("a value is bytes")
+        if len(change.value) > limits.MAX_VALUE_BYTES:
+            raise ApiMisuse(
+                f"a value has at most {limits.MAX_VALUE_BYTES} bytes", code=ErrorCode.LIMIT_EXCEEDED
+            )
 
 
 def _check_key(key: Key, *, at_least: int = 1) -> None:

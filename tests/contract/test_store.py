@@ -6,9 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
+from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.storage import Change, Key, Put, Remove, Store
 from e2ee.stores import turns
@@ -65,6 +67,31 @@ async def test_two_changes_of_one_key_are_refused(store: Store, second: Change) 
     with pytest.raises(ApiMisuse):
         await commit(store, Put((*ME, "a"), b"1"), second)
     assert await everything(store) == {(*ME, "a"): b"0"}
+
+
+async def test_what_is_no_change_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await commit(store, Put((*ME, "a"), b"1"))
+    monkeypatch.setattr(limits, "MAX_VALUE_BYTES", 1000)
+    looks_like_one = SimpleNamespace(key=(*ME, "a"))
+    for wrong in (
+        None,
+        1,
+        [None],
+        [looks_like_one],
+        iter(()),
+        [Put((*ME, "a"), bytes(1001))],
+    ):
+        with pytest.raises(ApiMisuse):
+            async with store.exclusive(ME) as transaction:
+                await transaction.commit(wrong)  # type: ignore[arg-type]
+        assert await everything(store) == {(*ME, "a"): b"1"}
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2**31, 2**63, 1.5, True, "1", None])
+async def test_what_is_no_number_of_rows_is_refused(store: Store, limit: int) -> None:
+    async with store.exclusive(ME) as transaction:
+        with pytest.raises(ApiMisuse):
+            await transaction.scan(ME, limit=limit)
 
 
 async def test_a_block_without_a_commit_keeps_nothing(store: Store) -> None:

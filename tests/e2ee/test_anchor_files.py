@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.stores import turns
 from e2ee.stores.anchor_files import AnchorFiles
 from tests.support.source import ROOT
@@ -296,3 +296,8 @@ def test_r_03_without_space_nothing_is_raised_and_work_goes_on(tmp_path: Path, r
         check=True,
     )
     assert done.stdout.split() == ["store-full"] * 2
+
+
+def test_what_can_be_no_directory_is_refused_at_once() -> None:
+    with pytest.raises(ApiMisuse):
+        AnchorFiles("anchors\0")

@@ -270,7 +270,20 @@ async def test_r_05_the_guards_own_row_is_nobodys_business(file: GuardedFile) ->
             assert await dump(inner) == before
 
 
-@pytest.mark.parametrize("row", [b"", b"{}", b'{"kind":"generation","format":1,"generation":"1"}'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *(b"", b"{}", b'{"kind":"generation","format":1,"generation":"1"}'),
+        *(
+            b'{"format":1,"generation":%s,"kind":"generation","previous":%s}' % numbers
+            for numbers in (
+                *((b"true", b"0"), (b"5", b"false"), (b"5.0", b"1"), (b"Infinity", b"1")),
+                *((b"-1", b"-2"), (b"5", b"-1"), (b"5", b"5"), (b"5", b"6"), (b"0", b"0")),
+                *((b"%d" % 2**127, b"1"), (b"%d" % 2**128, b"1"), (b"%d" % 2**200, b"1")),
+            )
+        ),
+    ],
+)
 async def test_r_04_a_damaged_generation_is_never_begun_anew(file: GuardedFile, row: bytes) -> None:
     async with both(file) as (store, inner):
         await count_up(store)
@@ -348,7 +361,7 @@ async def test_r_03_an_anchor_that_failed_after_writing_is_written_again() -> No
     anchor.before = note
     assert await read(store) == 2
     assert await read(store) == 2
-    assert calls == ["highest", "raise_to", "highest"]
+    assert calls == ["highest", "raise_to", "highest", "highest"]
 
 
 async def test_r_03_an_anchor_that_cannot_be_read_changes_nothing() -> None:

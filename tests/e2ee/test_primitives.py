@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.kdf import argon2
 
-from e2ee.errors import CannotDecrypt
+from e2ee.errors import CannotDecrypt, EngineFailed
 from e2ee.ports import Argon2Cost
 from e2ee.primitives import NativePrimitives
 from e2ee.secret import Secret
@@ -102,3 +104,14 @@ def test_argon2id_agrees_with_its_authors(
     )
     assert len(found) == 32
     assert found.reveal()[:16].hex() == derived
+
+
+def test_an_openssl_without_argon2id_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**settings: object) -> None:
+        raise UnsupportedAlgorithm("quotes its arguments")
+
+    monkeypatch.setattr(argon2, "Argon2id", refuse)
+    with pytest.raises(EngineFailed) as caught:
+        NativePrimitives().argon2id(Secret(b"x"), bytes(16), Argon2Cost(1, 8, 1))
+    assert caught.value.__cause__ is None
+    assert "quotes" not in str(caught.value)

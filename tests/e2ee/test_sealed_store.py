@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from e2ee.secret import Secret
 from e2ee.storage import Change, Key, Put, Remove, Store
 from e2ee.stores import sealed, sealing
 from e2ee.stores.memory import MemoryStore
-from e2ee.stores.sealed import SealedStore, read_seal
+from e2ee.stores.sealed import SealedStore, read_seal, seal_in_place
 from e2ee.stores.sealing import Passphrase, SealingKey
 from tests.support.cancellation import cancel_at
 from tests.support.hooked_store import HookedStore, Moment
@@ -215,6 +216,36 @@ async def test_r_10_a_seal_of_another_store_opens_nothing(
         await store.relock(PASSPHRASE)
     await commit(inner, Put(SEAL, mine))
     assert await everything(await SealedStore.open(inner, KEY, NATIVE)) == {ME: b"1"}
+
+
+async def test_r_10_a_seal_of_another_store_under_the_same_key_opens_no_empty_store(
+    inner: MemoryStore, store: SealedStore
+) -> None:
+    """Else an account would begin afresh in it, with a new identity."""
+    await commit(store, Put(ME, b"1"))
+    other = MemoryStore()
+    await SealedStore.create(other, KEY, NATIVE)
+    await commit(inner, Put(SEAL, (await everything(other))[SEAL]))
+    before = await everything(inner)
+    with pytest.raises(StoreFailed) as caught:
+        await SealedStore.open(inner, KEY, NATIVE)
+    assert caught.value.code is CORRUPT
+    assert await everything(inner) == before
+
+
+async def test_what_is_no_unlock_is_refused(inner: MemoryStore, store: SealedStore) -> None:
+    before = await everything(inner)
+    text: Any = "correct horse"
+    for attempt in (
+        SealedStore.create(MemoryStore(), text, NATIVE),
+        SealedStore.open(inner, text, NATIVE),
+        store.relock(text),
+        seal_in_place(MemoryStore(), text, NATIVE),
+    ):
+        with pytest.raises(ApiMisuse) as caught:
+            await attempt
+        assert text not in str(caught.value)
+    assert await everything(inner) == before
 
 
 # Relocking

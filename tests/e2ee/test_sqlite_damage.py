@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 from e2ee.errors import ErrorCode, StoreFailed
-from e2ee.storage import Put, Remove
+from e2ee.storage import Remove
 from e2ee.stores.sqlite import SqliteStore
 from tests.support.source import ROOT
-from tests.support.sqlite_files import ME, ROWS, contents, fill, read, refusal
+from tests.support.sqlite_files import ME, ROWS, contents, fill, read, refusal, unfinished
 
 
 @pytest.fixture
@@ -76,25 +76,6 @@ async def test_r_04_many_flipped_bits_are_never_read_as_data(
 
 
 # -- the log and its companions
-
-
-async def unfinished(path: Path, key: str, value: bytes) -> dict[str, bytes]:
-    """Commit and be killed before the log is moved to the file; return log and index."""
-    program = (
-        "import asyncio, os, sys\n"
-        "from e2ee.storage import Put\n"
-        "from e2ee.stores.sqlite import SqliteStore\n"
-        "async def main():\n"
-        "    store = await SqliteStore.open(sys.argv[1])\n"
-        "    async with store.exclusive(()) as transaction:\n"
-        "        changes = [Put(('juliet@capulet.lit', sys.argv[2]), sys.argv[3].encode())]\n"
-        "        await transaction.commit(changes)\n"
-        "        os._exit(0)\n"
-        "asyncio.run(main())\n"
-    )
-    command = [sys.executable, "-c", program, str(path), key, value.decode()]
-    subprocess.run(command, check=True, cwd=ROOT)
-    return {suffix: path.with_name(f"store.db{suffix}").read_bytes() for suffix in ("-wal", "-shm")}
 
 
 async def test_r_04_a_log_is_recovered_and_without_it_the_store_is_as_before(path: Path) -> None:

@@ -10,21 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from e2ee.errors import ErrorCode, StoreFailed
-from e2ee.storage import Key, Put, Remove
+from e2ee.storage import Put
 from e2ee.stores.sqlite import SqliteStore
 from e2ee.stores.sqlite_schema import NEWEST_SCHEMA
-from tests.support.source import ROOT
+from tests.support.sqlite_files import ME, ROWS, contents, fill, read, refusal, unfinished
 
-ME = ("juliet@capulet.lit",)
-ROWS: dict[Key, bytes] = {
-    (*ME, str(number)): Random(number).randbytes((5, 300, 3000, 9000)[number % 4])
-    for number in range(40)
-}
 OTHER_USER = 65534
 
 

@@ -158,8 +158,9 @@ def test_r_06_a_killed_writer_holds_up_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("writers", [1, 2, 4])
-def test_r_01_a_thousand_kills_at_random_lose_nothing_acknowledged(
-    tmp_path: Path, writers: int, soak_random: Random
+@pytest.mark.parametrize(("writers", "times"), [(1, 2000), (2, 500), (4, 50)])
+def test_r_06_however_many_write_a_kill_loses_nothing_acknowledged(
+    tmp_path: Path, writers: int, times: int, soak_random: Random
 ) -> None:
-    run(DIE_AT_RANDOM, tmp_path / "store.db", writers, 1000, soak_random.randrange(2**32))
+    seed = soak_random.randrange(2**32)
+    run(DIE_AT_RANDOM, tmp_path / "store.db", writers, times, seed)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -258,6 +259,53 @@ async def test_r_06_a_wait_for_another_process_is_bounded_and_blocks_nothing(
     ticking.cancel()
     assert ticks > 10
     assert await read(store) == {"a": b"1"}
+
+
+async def test_r_06_tasks_that_never_pause_leave_another_process_its_turn(
+    store: SqliteStore, path: Path
+) -> None:
+    """The other one only asks now and then whether the database is free."""
+    blocks = 0
+    done = asyncio.Event()
+
+    async def never_pause() -> None:
+        nonlocal blocks
+        while not done.is_set() and blocks < 500:
+            async with store.exclusive(ME):
+                await asyncio.sleep(0.02)
+                blocks += 1
+
+    async with await SqliteStore.open(path) as other, asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(never_pause())
+        await put(other, a=b"1")
+        done.set()
+    assert blocks < 500
+
+
+@pytest.mark.parametrize("replacement", ["nothing", "a copy", "another store"])
+async def test_r_05_a_file_that_was_replaced_while_it_was_open_is_refused(
+    store: SqliteStore, path: Path, replacement: str
+) -> None:
+    """Commits would be acknowledged, and go where nobody looks."""
+    await put(store, a=b"1")
+    copy = path.with_name("copy.db")
+    copyfile(path, copy)
+    copy.chmod(0o600)
+    path.unlink()
+    if replacement == "a copy":
+        copy.replace(path)
+    elif replacement == "another store":
+        await (await SqliteStore.open(path)).close()
+    before = path.read_bytes() if path.exists() else None
+    assert await refusal(store, a=b"2") is ErrorCode.STORE_CORRUPT
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+async def test_r_14_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ApiMisuse):
+        await SqliteStore.open(f"{tmp_path}/{name}")
 
 
 async def test_r_06_opening_waits_for_another_process_but_not_for_ever(

@@ -6,6 +6,7 @@ Not drawn at random, because the histories that tell a good guard from a worse o
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,12 @@ class Moment:
     @property
     def there(self) -> frozenset[int]:
         return frozenset(map(int, self.rows.get(HISTORY, b"").split()))
+
+    @property
+    def generation(self) -> int:
+        return int(
+            json.loads(self.rows.get((*ME, "\0generation"), b'{"generation":0}'))["generation"]
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -81,6 +88,8 @@ async def work(now: Moment, number: int, crash: int | None, *, renewing: bool) -
     except StoreFailed as error:
         refused = error.code
     assert refused == (None if now.is_whole or renewing else ErrorCode.STORE_ROLLED_BACK)
+    if anchor.kept.get(ME[0]) == now.generation:
+        left |= now.there  # a renewal, killed after it had made sure of the last commit
     rows = await dump(memory)
     copies = now.copies if rows in now.copies else (*now.copies, rows)
     given_up = {**now.given_up, number: now.left} if renewing else now.given_up

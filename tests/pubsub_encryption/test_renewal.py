@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from e2ee.effects import Send
 from e2ee.errors import ApiMisuse, DataMissing, E2eeError, ErrorCode, StoreFailed
-from e2ee.names import BareJid, Fingerprint, NodeAddress, SecretId
+from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, SecretId
 from e2ee.renewal import Renewal, renew
 from e2ee.secret import Secret
 from e2ee.stores.anchor_files import AnchorFiles
 from e2ee.stores.guarded import GuardedStore
+from ox.elements import data_node, metadata_address
 from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.keychain_record import keychain_from_record, keychain_to_record
 from pubsub_encryption.node_secret import NodeSecret, SecretState
@@ -32,6 +34,9 @@ A, B, C = (Fingerprint(letter * 40) for letter in "ABC")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NODE = NodeAddress(JULIET, "blog")
 FROZEN = ROOT / "tests" / "frozen"
+# What is sent later was surely sent after a renewal of earlier. Both are within five minutes of the
+# machine's time, by which messages are signed.
+EARLIER, LATER = timedelta(minutes=-4), timedelta(minutes=4)
 
 
 async def renewed(stage: Stage, name: str) -> Person:
@@ -39,9 +44,8 @@ async def renewed(stage: Stage, name: str) -> Person:
     person = stage[name]
     assert isinstance(person.store, GuardedStore)
     await renew(person.store, person.jid, stage.network.clock)
-    stage.network.ahead += timedelta(seconds=2)  # stamps resolve seconds
-    for each in stage.people.values():
-        await person.learn(each.jid)
+    stage.network.ahead = LATER
+    await person.learn(*(each.jid for each in stage.people.values()))
     return person
 
 
@@ -65,7 +69,7 @@ async def copy_of(stage: Stage, name: str) -> dict[tuple[str, ...], bytes]:
 
 async def guarded(folder: Path, *members: str, others: tuple[str, ...] = ()) -> Stage:
     """Return a blog, all of whose people are on one guarded store each."""
-    stage = await Stage.set(*members, others=others)
+    stage = await Stage.set(*members, others=others, ahead=EARLIER)
     for number, (name, person) in enumerate(stage.people.items()):
         anchors = AnchorFiles(folder / f"anchors-{number}")
         store = GuardedStore(await memory_with(await dump(person.store)), anchors)
@@ -263,6 +267,99 @@ async def test_r_05_another_device_of_the_owner_confirms_too(tmp_path: Path) -> 
     assert (await stage.owner.rotate()).unsure == ()
 
 
+async def test_n_12_a_device_of_ours_that_lacks_a_removal_confirms_no_secret_that_we_know(
+    tmp_path: Path,
+) -> None:
+    """It shares the old secret with somebody else, and says nothing of who has left."""
+    stage = await guarded(tmp_path, "romeo", "tybalt", others=("benvolio",))
+    phone = await stage.juliet.another_device()
+    for letter in stage.network.letters:
+        await phone.took_in(letter)
+    await phone.learn(*(each.jid for each in stage.people.values()))
+    copy = await copy_of(stage, "juliet")
+    await stage.owner.rotate(revoke={stage["tybalt"].jid})
+    await stage.deliver()
+    await put_back(stage, "juliet", copy)
+    juliet = await renewed(stage, "juliet")
+    juliet.letters_read = len(stage.network.letters)  # the network holds back what it can
+    await phone.node(stage.blog).grant(stage["benvolio"].jid)
+    await phone.flush()
+    await juliet.catch_up()
+    with refuses():
+        await stage.owner.encrypt(entry("for Tybalt, too"))
+    rotation = await stage.owner.rotate()
+    assert stage["tybalt"].jid in rotation.unsure
+    await stage.deliver()
+    item = await stage.owner.encrypt(entry("x"))
+    assert await stage.read("tybalt", item) == ErrorCode.UNKNOWN_SECRET
+
+
+async def test_n_12_a_share_of_before_by_a_clock_that_is_ahead_confirms_nothing(
+    tmp_path: Path,
+) -> None:
+    stage = await guarded(tmp_path, "tybalt", others=("romeo",))
+    copy = await copy_of(stage, "romeo")
+    stage.network.ahead = timedelta(minutes=0.5)
+    await stage.owner.grant(stage["romeo"].jid)
+    (share,) = (each for each in await stage.deliver() if isinstance(each, Send))
+    (replayed,) = (each for each in stage.network.letters if each.id == share.id)
+    await stage.owner.rotate(revoke={stage["tybalt"].jid})
+    await stage.deliver()
+    await put_back(stage, "romeo", copy)
+    stage.network.ahead = timedelta(minutes=-3)
+    romeo = await renewed(stage, "romeo")
+    await romeo.read(replayed)
+    with refuses():
+        await romeo.node(stage.blog).encrypt(entry("for Tybalt, too"))
+    await stage.owner.grant(romeo.jid, again=True)
+    await stage.juliet.flush()
+    await romeo.catch_up()
+    await romeo.node(stage.blog).encrypt(entry("x"))
+
+
+async def test_r_12_a_clock_that_was_behind_at_the_renewal_confirms_no_share_of_before(
+    tmp_path: Path,
+) -> None:
+    stage = await guarded(tmp_path, "tybalt", "romeo")
+    copy = await copy_of(stage, "romeo")
+    await stage.owner.grant(stage["romeo"].jid, again=True)
+    await stage.deliver()
+    replayed = stage.network.letters[-1]
+    assert replayed.to == stage["romeo"].jid
+    await stage.owner.rotate(revoke={stage["tybalt"].jid})
+    await stage.deliver()
+    await put_back(stage, "romeo", copy)
+    stage.network.ahead = timedelta(days=-1000)  # the clock's battery was empty
+    romeo = await renewed(stage, "romeo")
+    await romeo.read(replayed)
+    with refuses():
+        await romeo.node(stage.blog).encrypt(entry("for Tybalt, too"))
+    await stage.owner.grant(romeo.jid, again=True)
+    await stage.juliet.flush()
+    await romeo.catch_up()
+    await romeo.node(stage.blog).encrypt(entry("x"))
+
+
+async def test_n_11_nothing_is_rotated_before_anybody_can_be_told(tmp_path: Path) -> None:
+    """Else it would look done, and encrypt with what nobody has, our other devices included."""
+    stage = await guarded(tmp_path, "romeo")
+    juliet = stage.juliet
+    assert isinstance(juliet.store, GuardedStore)
+    await renew(juliet.store, juliet.jid, stage.network.clock)
+    me = metadata_address(juliet.jid)
+    ours = NodeAddress(juliet.jid, data_node(await juliet.fingerprint()))
+    for address in (me, ours):
+        before = await dump(juliet.store)
+        with pytest.raises(DataMissing) as caught:
+            await stage.owner.rotate()
+        assert caught.value.fetches == (Fetch(address),)
+        assert await dump(juliet.store) == before
+        await juliet.ox.feed(Fetch(address), stage.network.nodes[address])
+    rotation = await stage.owner.rotate()
+    assert rotation.untold == {stage["romeo"].jid: ErrorCode.DATA_MISSING}
+    assert [each.to for each in await juliet.flush() if isinstance(each, Send)] == [juliet.jid] * 2
+
+
 async def test_r_05_a_new_node_of_a_renewed_account_is_like_any_other(tmp_path: Path) -> None:
     stage = await guarded(tmp_path, "romeo")
     juliet = await renewed(stage, "juliet")
@@ -319,6 +416,28 @@ class TestKeychain:
         renewed = self.CHAIN.renewed(Renewal(3, NOW))
         assert keychain_from_record(keychain_to_record(renewed)) == renewed
         assert (FROZEN / "keychain-2.json").read_bytes() == keychain_to_record(renewed)
+
+    @pytest.mark.parametrize(
+        ("file", "old", "new"),
+        [
+            *(
+                ("keychain-2.json", b'"renewal":3', b'"renewal":' + renewal)
+                for renewal in (b"Infinity", b"NaN", b'"3"', b"3.0", b"3.7", b"-1", b"true")
+            ),
+            ("keychain-2.json", b'"confirmed":false', b'"confirmed":0'),
+            ("keychain-2.json", b'"kind"', b'"more":1,"kind"'),
+            ("keychain-1.json", b'"foreign":true', b'"foreign":1'),
+            ("keychain-1.json", b'"kind"', b'"more":1,"kind"'),
+        ],
+    )
+    def test_r_04_a_record_that_is_not_exactly_as_written_is_refused(
+        self, file: str, old: bytes, new: bytes
+    ) -> None:
+        raw = (FROZEN / file).read_bytes()
+        assert old in raw
+        with pytest.raises(StoreFailed) as caught:
+            keychain_from_record(raw.replace(old, new, 1))
+        assert caught.value.code is ErrorCode.STORE_CORRUPT
 
     def test_only_the_word_on_the_newest_active_secret_confirms(self) -> None:
         renewed = self.CHAIN.renewed(Renewal(3, NOW))

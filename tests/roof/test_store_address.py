@@ -34,6 +34,9 @@ def test_one_file_has_one_identity(tmp_path: Path) -> None:
         ("postgresql://u:pw@h/d", "postgresql://u@h/d", "postgresql://h/d"),
         ("postgresql://u:p%40w@[::1]:5/d", "postgresql://u@[::1]:5/d", "postgresql://[::1]:5/d"),
         ("postgresql://:pw@h/d", "postgresql://h/d", "postgresql://h/d"),
+        ("postgresql://u@H:5432/%64", "postgresql://u@H:5432/%64", "postgresql://h/d"),
+        ("postgresql://u@h", "postgresql://u@h/", "postgresql://h/u"),
+        ("postgresql://?service=a", "postgresql:///?service=a", "postgresql:///?service=a"),
         ("postgresql://u:pw@a:1,b:2/d", "postgresql://u@a:1,b:2/d", "postgresql://a:1,b:2/d"),
         (
             "postgresql:///d?host=/run/pg&user=u&password=pw&sslpassword=pw&passfile=pw",
@@ -61,6 +64,7 @@ def test_a_database_is_shown_without_its_password(text: str, shown: str, identit
         *("", "a\0b", "mysql://u:sesame@h/d", "sqlite://a.db", "POSTGRESQL://h/d"),
         *("postgresql://u:se/same@h/d", "postgresql://u:se?same@h/d", "postgresql://u:se#same@h/d"),
         *("postgresql://u:sesame/d", "postgresql://[u:sesame@h/d", "postgresql://h/d#sesame"),
+        *("postgresql:/u:sesame@h/d", "host=h user=u password=sesame", "password = sesame"),
     ],
 )
 def test_what_is_none_is_refused_and_not_repeated(text: str) -> None:
@@ -76,6 +80,11 @@ def test_what_is_none_is_refused_and_not_repeated(text: str) -> None:
         ("(postgresql://u:pw@h/d a.db)", "(postgresql://h/d a.db)"),
         ("postgres://u:p@w@h/d", "postgres://h/d"),
         ("postgres://h/d?password=pw", "postgres://h/d"),
+        ("No such command 'postgresql://u:pw@h/d'.", "No such command 'postgresql://h/d'."),
+        ("postgresql:/u:my pw@h/d: No such file", "postgresql:/h/d: No such file"),
+        ("postgres-x://u:pw@h/d", "postgres-x://h/d"),
+        ("host=h password=pw", "host=h password=…"),
+        ("host=h password='my pw' user=u", "host=h password=… user=u"),
         ("No such option: --json2", "No such option: --json2"),
     ],
 )

@@ -63,7 +63,11 @@ class Stage:
 
     @classmethod
     async def set(
-        cls, *members: str, others: tuple[str, ...] = (), store: Store | None = None
+        cls,
+        *members: str,
+        others: tuple[str, ...] = (),
+        store: Store | None = None,
+        ahead: timedelta = timedelta(0),
     ) -> Stage:
         """Return a blog that was created and whose members have read what they were sent.
 
@@ -71,8 +75,9 @@ class Stage:
             members: who is granted access.
             others: who else is there.
             store: where all of them live; each on their own store if not given.
+            ahead: how far the world's clock is ahead meanwhile.
         """
-        network = Network()
+        network = Network(ahead)
         names = [f"{name}@capulet.lit" for name in ("juliet", *members, *others)]
         stage = cls(network, await network.people(*names, store=store))
         await stage.owner.create("http://www.w3.org/2005/Atom")

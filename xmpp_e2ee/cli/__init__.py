@@ -16,6 +16,7 @@ from xmpp_e2ee.cli.demo import demo
 from xmpp_e2ee.cli.key import key
 from xmpp_e2ee.cli.screen import end_unread
 from xmpp_e2ee.cli.store import store
+from xmpp_e2ee.store_address import without_passwords
 from xmpp_e2ee.transport import StanzaRefused
 
 __all__ = ["main"]
@@ -30,18 +31,28 @@ class _Failed(click.ClickException):
 
 
 class _Program(click.Group):
-    """Ends every command in one of the documented ways, never in a traceback."""
+    """Ends every command in one of the documented ways, never in a traceback.
+
+    What click quotes of an argument loses its password first.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            told = error.format_message()
+            if told == without_passwords(told):
+                raise
+            raise click.UsageError(without_passwords(told), error.ctx) from None
         except E2eeError as error:
             raise _Failed(f"{error.code}: {error}") from None
         except StanzaRefused as refusal:
             raise _Failed(str(refusal)) from None
         except BrokenPipeError:
             end_unread()
+        except OSError as error:  # such as a disk that is full where the output goes
+            raise _Failed(error.strerror or type(error).__name__) from None
         except (KeyboardInterrupt, click.Abort):  # the second one while somebody was asked
             raise click.exceptions.Exit(_INTERRUPTED) from None
 

@@ -11,10 +11,11 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import click
+from rich.text import Text
 
-from xmpp_e2ee.store_address import without_passwords
+from xmpp_e2ee.cli.screen import Paper
 
-__all__ = ["FORMAT", "Group", "json_option", "print_json", "run"]
+__all__ = ["FORMAT", "json_option", "print_json", "run"]
 
 _T = TypeVar("_T")
 
@@ -23,20 +24,6 @@ FORMAT: Final = 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 """Gives a command the argument ``as_json``."""
-
-
-class Group(click.Group):
-    """Commands on a store; what click quotes of an argument loses its password first."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except click.UsageError as error:
-            told = error.format_message()
-            if told == without_passwords(told):
-                raise
-            raise click.UsageError(without_passwords(told), error.ctx) from None
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -52,4 +39,5 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
 
 def print_json(**values: Any) -> None:
     """Print one JSON object, which begins with its format."""
-    click.echo(json.dumps({"format": FORMAT, **values}, indent=2))
+    text = Text(json.dumps({"format": FORMAT, **values}, indent=2))
+    Paper(highlight=False).print(text, soft_wrap=True)

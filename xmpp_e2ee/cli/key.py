@@ -15,7 +15,7 @@ import click
 from e2ee.names import BareJid, Fingerprint
 from e2ee.trust import Trust
 from ox.engine import Revocation
-from xmpp_e2ee.cli.command import Group, print_json, run
+from xmpp_e2ee.cli.command import print_json, run
 from xmpp_e2ee.cli.key_options import (
     EXIT_STATUS,
     FINGERPRINT,
@@ -38,7 +38,7 @@ _LEVELS: Final = (Trust.AUTHENTICATED, Trust.DISTRUSTED, Trust.UNDECIDED)
 _REASONS: Final = {reason.name.lower().replace("_", "-"): reason for reason in Revocation}
 
 
-@click.group(cls=Group, epilog=EXIT_STATUS)
+@click.group(epilog=EXIT_STATUS)
 def key() -> None:
     """Look after OpenPGP keys, in a store and without a network.
 

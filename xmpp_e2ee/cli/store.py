@@ -21,7 +21,7 @@ from e2ee.names import BareJid
 from e2ee.renewal import renew
 from e2ee.stores.sealing import Unlock
 from xmpp_e2ee import store_copy, store_survey, stores
-from xmpp_e2ee.cli.command import Group, json_option, print_json, run
+from xmpp_e2ee.cli.command import json_option, print_json, run
 from xmpp_e2ee.cli.screen import Paper, Screen, printable, show_line
 from xmpp_e2ee.cli.store_options import ADDRESS, ANCHORS, EXISTING, JID, Lock, lock_options
 from xmpp_e2ee.cli.store_screen import info_json, show_info
@@ -48,7 +48,7 @@ class _Refused(click.ClickException):
     exit_code = 1
 
 
-@click.group(cls=Group, epilog=_EXIT_STATUS)
+@click.group(epilog=_EXIT_STATUS)
 def store() -> None:
     """Look after the stores that accounts live in.
 
