@@ -16,8 +16,10 @@ from e2ee.limits import (
     MIN_RSA_BITS,
 )
 from e2ee.secret import Secret
+from ox.ciphers import Ed25519Private
 from ox.key_packets import (
     Algorithm,
+    Ed25519Seed,
     PublicKey,
     Rsa,
     SecretKey,
@@ -72,6 +74,7 @@ def check_secret_key(data: Secret) -> tuple[SecretKey, ...]:
             if packet.tag not in _AROUND_KEYS
         )
         _refuse_weak(keys[0].public)
+        _check_seeds(keys)
     except PeerMisbehaved as error:
         raise error.with_traceback(None) from None  # frames below hold the key as it was read
     return keys
@@ -102,6 +105,16 @@ def _refuse_weak(primary: PublicKey) -> None:
         raise unsupported("DSA or ElGamal primary key", "XEP-0373 §4")
     if isinstance(primary.numbers, Rsa) and primary.numbers.modulus.bit_length() < MIN_RSA_BITS:
         raise unsupported(f"RSA primary key of less than {MIN_RSA_BITS} bits", "XEP-0373 §4")
+
+
+def _check_seeds(keys: tuple[SecretKey, ...]) -> None:
+    # Two signatures with one seed, under two public keys, would tell the seed.
+    for key in keys:
+        numbers = key.numbers
+        if isinstance(numbers, Ed25519Seed) and not key.body.endswith(
+            Ed25519Private(numbers.seed).public
+        ):
+            raise malformed("secret key whose parts do not belong together", _RULE)
 
 
 def _check_subpackets(signature: bytes) -> None:

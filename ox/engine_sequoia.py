@@ -134,7 +134,7 @@ class SequoiaEngine:
 
     async def adopt(self, raw: Secret) -> KeyHandle:
         """Read one secret key; see ``OpenPgpEngine.adopt``."""
-        check_secret_key(raw)
+        self._prepared(raw)
         with sequoia(malformed_key()):
             public = bytes(pysequoia.Tsk.from_bytes(raw.reveal()).extract_certificate())
         return KeyHandle(await self.inspect(public), raw)
@@ -258,14 +258,14 @@ class SequoiaEngine:
         return found
 
     def _own(self, keys: Sequence[KeyHandle]) -> list[DecryptionKey]:
-        return [part for key in keys for part in self._prepared(key)]
+        return [part for key in keys for part in self._prepared(key.material)]
 
-    def _prepared(self, key: KeyHandle) -> tuple[DecryptionKey, ...]:
-        memo = sha256(key.material.reveal()).digest()
+    def _prepared(self, material: Secret) -> tuple[DecryptionKey, ...]:
+        memo = sha256(material.reveal()).digest()
         if memo not in self._decryption_keys:
             if len(self._decryption_keys) >= _PREPARED_KEYS:
                 self._decryption_keys.clear()
-            self._decryption_keys[memo] = decryption_keys(check_secret_key(key.material))
+            self._decryption_keys[memo] = decryption_keys(check_secret_key(material))
         return self._decryption_keys[memo]
 
 

@@ -155,14 +155,26 @@ class KeyRing:
         )
 
     @property
+    def _addressed(self) -> tuple[KnownKey, ...]:
+        """The accepted keys, or those alone that the user vouched for, once there is one."""
+        verified = any(key.trust is Trust.AUTHENTICATED for key in self.keys)
+        return tuple(
+            key for key in self.accepted if key.trust is Trust.AUTHENTICATED or not verified
+        )
+
+    @property
     def recipients(self) -> tuple[KnownKey, ...]:
-        """The accepted keys that were fetched: to these is encrypted."""
-        return tuple(key for key in self.accepted if key.raw)
+        """The keys that were fetched of those that count: to these is encrypted.
+
+        Once the user has vouched for a key, none is that nobody vouched for (XEP-0450 §6.2): the
+        server may have added it before anybody looked.
+        """
+        return tuple(key for key in self._addressed if key.raw)
 
     @property
     def unfetched_recipients(self) -> tuple[Fingerprint, ...]:
-        """Accepted keys that must be fetched before anything is sealed."""
-        return tuple(key.fingerprint for key in self.accepted if key.raw is None)
+        """Keys to encrypt to that must be fetched before anything is sealed."""
+        return tuple(key.fingerprint for key in self._addressed if key.raw is None)
 
     @property
     def undecided(self) -> tuple[Fingerprint, ...]:

@@ -73,12 +73,12 @@ def decryption_keys(keys: Sequence[SecretKey]) -> tuple[DecryptionKey, ...]:
         PeerMisbehaved: ``malformed`` when a secret part is not that of its public part; to use
             such a key would tell the secret part to whoever swapped the other.
     """
-    return tuple(
+    prepared = [
         DecryptionKey(key.public, _prepare(key))
         for key in keys
         if isinstance(key.numbers, RsaSecret | Secret)
-        and key.public.algorithm != Algorithm.RSA_SIGN
-    )
+    ]
+    return tuple(key for key in prepared if key.public.algorithm != Algorithm.RSA_SIGN)
 
 
 def read_pkesk(body: bytes, cipher: Symmetric | None = None) -> Pkesk:

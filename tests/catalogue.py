@@ -223,7 +223,6 @@ WAITING = {
     "X-21": "canonicalisation comes with signatures",
     "S-13": "partly: an error stanza is refused by its place; nothing encrypted is sent as one yet",
     "S-14": "partly: carbons are checked; results from an archive are not unwrapped yet",
-    "G-22": "the secret-key backup is not built yet",
     "G-25": "partly: OpenPGP inside OpenPGP; the rest needs OMEMO",
     "N-13": "the history of digests is not built yet",
     "N-17": "encrypted attachments are not built yet",

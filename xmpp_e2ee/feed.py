@@ -142,7 +142,9 @@ def _standalone(entry: Any, path: Path, number: int) -> Element:
         if _LANG in feed.attrib and _LANG not in entry.attrib:
             entry.set(_LANG, feed.get(_LANG))
         if entry.find(_AUTHOR) is None and entry.find(f"{_SOURCE}/{_AUTHOR}") is None:
-            entry.extend(etree.fromstring(etree.tostring(a)) for a in feed.findall(_AUTHOR))
+            entry.extend(
+                etree.fromstring(etree.tostring(a, with_tail=False)) for a in feed.findall(_AUTHOR)
+            )
     try:
         # lxml declares on the entry what was in scope around it.
         return parse_xml(etree.tostring(entry, encoding="unicode", with_tail=False))

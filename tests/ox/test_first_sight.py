@@ -69,6 +69,8 @@ class TestGhosts:
         world.announce(ROMEO, first.public, second.public)
         await juliet.hear_of(romeo)
         await juliet.ox.decide(romeo.jid, Fingerprint(second.name), Trust.AUTHENTICATED)
+        assert await encrypted_to(juliet, romeo) == {key_id(second)}  # the only one vouched for
+        await juliet.ox.decide(romeo.jid, Fingerprint(first.name), Trust.AUTHENTICATED)
         assert await encrypted_to(juliet, romeo) == {key_id(first), key_id(second)}
 
     async def test_g_11_a_policy_may_trust_nothing_at_first_sight(self, world: World) -> None:
@@ -121,8 +123,9 @@ class TestSleepers:
         juliet, romeo = await world.person(JULIET), world.stranger(ROMEO)
         world.announce(ROMEO, real.public, ghost.public)
         await juliet.gather(romeo)
-        await juliet.ox.decide(romeo.jid, Fingerprint(real.name), Trust.AUTHENTICATED)
         assert await encrypted_to(juliet, romeo) == {key_id(real), key_id(ghost)}
+        await juliet.ox.decide(romeo.jid, Fingerprint(real.name), Trust.AUTHENTICATED)
+        assert await encrypted_to(juliet, romeo) == {key_id(real)}
         world.announce(ROMEO, ghost.public)
         await juliet.hear_of(romeo)
         with pytest.raises(TrustUndecided) as caught:

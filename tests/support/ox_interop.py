@@ -68,6 +68,9 @@ class OxInterop:
     """The suite; a module of tests derives from it and gives the fixture ``peer``."""
 
     engine = SequoiaEngine(NativePrimitives())
+    text = TEXT
+    data: Sequence[bytes] = DATA
+    """What goes there and back; a module narrows both to what its peer leaves as it is."""
 
     @pytest.fixture
     async def juliet(self) -> KeyHandle:
@@ -88,7 +91,7 @@ class OxInterop:
     async def test_our_keys_are_theirs(self, peer: OxPeer, juliet: KeyHandle) -> None:
         """They sign, encrypt, decrypt and verify with what we export."""
         raw, public = juliet.material.reveal(), juliet.certificate.raw
-        for data in DATA:
+        for data in self.data:
             message = peer.signcrypt(data, raw, [public])
             assert peer.open(message, raw, public) == data
             signed = await self.engine.open(message, [juliet], [juliet.certificate.raw])
@@ -98,7 +101,7 @@ class OxInterop:
     async def test_they_read_what_we_write(self, peer: OxPeer, juliet: KeyHandle) -> None:
         for kind in peer.kinds:
             romeo = await self.romeos(peer, kind)
-            for data in DATA:
+            for data in self.data:
                 both = [romeo.certificate, juliet.certificate]
                 message = await self.engine.seal(data, both, juliet)
                 for reader in (romeo, juliet):
@@ -110,15 +113,15 @@ class OxInterop:
     ) -> None:
         for kind in peer.kinds:
             romeo = await self.romeos(peer, kind)
-            message = await self.engine.seal(TEXT, [juliet.certificate], romeo)
+            message = await self.engine.seal(self.text, [juliet.certificate], romeo)
             read = peer.open(message, juliet.material.reveal(), romeo.certificate.raw)
-            assert read == TEXT, kind
+            assert read == self.text, kind
 
     async def test_we_read_what_they_write(self, peer: OxPeer, juliet: KeyHandle) -> None:
         for kind in peer.kinds:
             romeo = await self.romeos(peer, kind)
             to = [juliet.certificate.raw, romeo.certificate.raw]
-            for data in DATA:
+            for data in self.data:
                 message = peer.signcrypt(data, romeo.material.reveal(), to)
                 for reader in (juliet, romeo):
                     signed = await self.engine.open(message, [reader], [romeo.certificate.raw])
@@ -130,10 +133,10 @@ class OxInterop:
     async def test_each_refuses_the_wrong_signer(self, peer: OxPeer, juliet: KeyHandle) -> None:
         romeo = await self.romeos(peer, peer.kinds[0])
         raw = juliet.material.reveal()
-        ours = await self.engine.seal(TEXT, [juliet.certificate], juliet)
+        ours = await self.engine.seal(self.text, [juliet.certificate], juliet)
         with pytest.raises(PeerRefused):
             peer.open(ours, raw, romeo.certificate.raw)
-        theirs = peer.signcrypt(TEXT, romeo.material.reveal(), [juliet.certificate.raw])
+        theirs = peer.signcrypt(self.text, romeo.material.reveal(), [juliet.certificate.raw])
         with pytest.raises(PeerMisbehaved) as caught:
             await self.engine.open(theirs, [juliet], [juliet.certificate.raw])
         assert caught.value.code is ErrorCode.BAD_SIGNATURE
@@ -141,8 +144,8 @@ class OxInterop:
     async def test_nobody_reads_what_was_altered(self, peer: OxPeer, juliet: KeyHandle) -> None:
         romeo = await self.romeos(peer, peer.kinds[0])
         for message in (
-            await self.engine.seal(TEXT, [romeo.certificate], juliet),
-            peer.signcrypt(TEXT, juliet.material.reveal(), [romeo.certificate.raw]),
+            await self.engine.seal(self.text, [romeo.certificate], juliet),
+            peer.signcrypt(self.text, juliet.material.reveal(), [romeo.certificate.raw]),
         ):
             altered = message[:-30] + bytes((message[-30] ^ 1,)) + message[-29:]
             with pytest.raises(PeerRefused):
@@ -152,15 +155,15 @@ class OxInterop:
 
     async def test_they_unlock_what_we_lock(self, peer: OxPeer) -> None:
         for count in S2kCount:
-            for data in DATA:
+            for data in self.data:
                 message = await self.engine.lock(data, PASSPHRASE, count)
                 assert peer.unlock(message, PASSPHRASE.reveal()) == data
             with pytest.raises(PeerRefused):
                 peer.unlock(message, b"another")
 
     async def test_we_unlock_what_they_lock(self, peer: OxPeer) -> None:
-        messages = [(peer.lock(data, PASSPHRASE.reveal()), PASSPHRASE) for data in DATA]
-        assert await self.engine.unlock_many(messages) == tuple(DATA)
+        messages = [(peer.lock(data, PASSPHRASE.reveal()), PASSPHRASE) for data in self.data]
+        assert await self.engine.unlock_many(messages) == tuple(self.data)
         with pytest.raises(CannotDecrypt):
             await self.engine.unlock(messages[0][0], Secret(b"another"))
 
