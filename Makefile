@@ -3,13 +3,14 @@
 #   make run      play the main job; FEED=my.atom for your own feed, ARGS for more options
 #   make check    lint, types, import rules, unit tests: before every commit
 #   make test     check, and everything deterministic with the real programs
-#   make soak     random and long; SEED=n repeats a run
+#   make soak     random and long; SEED=n repeats a run; SECONDS=n fuzzes each parser so long
 #   make lock     write requirements/*.txt and package-lock.json anew (delete one to upgrade it)
 
 PYTHON ?= python3
 ifndef SEED
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 endif
+SECONDS ?= 60
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate
@@ -28,9 +29,10 @@ test: lint
 	$(BIN)/pytest -m "not soak"
 
 soak:
-	@$(PYTHON) tools/prepare.py test
+	@$(PYTHON) tools/prepare.py soak
 	$(BIN)/pytest tests/properties --hypothesis-profile=soak --hypothesis-seed=$(SEED)
 	$(BIN)/pytest -m soak --hypothesis-profile=soak --hypothesis-seed=$(SEED)
+	$(BIN)/python -m tests.fuzz --seconds=$(SECONDS) --seed=$(SEED)
 
 lint:
 	@$(PYTHON) tools/prepare.py test

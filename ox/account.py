@@ -62,8 +62,10 @@ class OxAccount:
                 revoked. It still opens what the archive holds.
 
         Raises:
-            ApiMisuse: the account has a key, and neither is it revoked nor the one replaced.
-            DataMissing: the account's own list of keys must be fetched first, and what it names.
+            ApiMisuse: the account has this key already, or one that is neither revoked nor the one
+                replaced.
+            DataMissing: the account's own list of keys must be fetched first, then this key as it
+                was published, though no list names it: only that tells whether it is revoked.
             PeerMisbehaved: ``signer-mismatch``: no valid user id names this account;
                 ``unusable-key``: it is revoked, also if only its published copy says so, or the
                 user distrusts it; what the engine raises for a bad key.

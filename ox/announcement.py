@@ -32,7 +32,7 @@ from ox.elements import (
 from ox.engine import Certificate
 from ox.keys import KeyRing
 
-__all__ = ["announce", "was_announced_on"]
+__all__ = ["announce", "repeated_on", "was_repeated_on"]
 
 _OPEN_NODE: Final[NodeConfig] = ((ACCESS_MODEL, "open"), (DELIVER_PAYLOADS, "false"))
 _LIST_NODE: Final[NodeConfig] = (*_OPEN_NODE, (SEND_LAST_PUBLISHED_ITEM, "on_sub"))
@@ -41,7 +41,7 @@ _LIST_NODE: Final[NodeConfig] = (*_OPEN_NODE, (SEND_LAST_PUBLISHED_ITEM, "on_sub
 async def announce(
     tx: Transaction, scope: Key, ring: KeyRing, certificate: Certificate, now: datetime
 ) -> list[Change]:
-    """Return the changes that announce a key beside what is listed already, and note the day.
+    """Return the changes that announce a key beside what is listed already.
 
     Args:
         tx: reads of one snapshot.
@@ -56,12 +56,17 @@ async def announce(
         if key.announced and key.trust is not Trust.DISTRUSTED
     )
     effects = _effects(ring.jid, certificate, PublicKeysList(listed), now)
-    return [Put(_row(scope), _day(now)), *await queued(tx, ring.jid, effects, chained=True)]
+    return await queued(tx, ring.jid, effects, chained=True)
 
 
-async def was_announced_on(tx: Transaction, scope: Key, now: datetime) -> bool:
-    """Say whether the account announced its key on this day."""
+async def was_repeated_on(tx: Transaction, scope: Key, now: datetime) -> bool:
+    """Say whether the account announced its key again on this day, because somebody undid it."""
     return await tx.get(_row(scope)) == _day(now)
+
+
+def repeated_on(scope: Key, now: datetime) -> Change:
+    """Return the change that notes that the account announces its key again on this day."""
+    return Put(_row(scope), _day(now))
 
 
 def _row(scope: Key) -> Key:

@@ -28,10 +28,9 @@ from e2ee.secret import Secret
 from e2ee.xmltree import Element, element
 from ox.account import OxAccount
 from ox.backup_code import BackupCode
-from ox.elements import METADATA_NODE, data_node
 from ox.engine import KeyHandle, S2kCount
-from ox.keys import KeyRing, names_jid, user_id
-from ox.own_key import opening_keys
+from ox.keys import names_jid, user_id
+from ox.own_key import adopt, opening_keys
 from ox.packets import Packet, Tag, malformed, read_packets, write_packet
 
 __all__ = ["Backup", "SkippedKey", "open_backup", "restore", "seal_backup"]
@@ -152,7 +151,8 @@ async def restore(
 ) -> Fingerprint:
     """Make a key of a backup the account's own, and queue its announcement.
 
-    Where the account has that key already, nothing changes.
+    The others in it are kept beside it, for what the archive holds. Where the account has that
+    key already, nothing changes.
 
     Args:
         account: whose.
@@ -185,15 +185,18 @@ async def restore(
             subjects=(ring.ours, fingerprint),
             rule=_RULE,
         )
-    _check_published(ring, fingerprint)
+    if fetches := ring.missing_before(None):
+        raise DataMissing("what our account published of its keys is missing", fetches=fetches)
     announced = {known.fingerprint for known in ring.keys if known.announced}
-    if chosen is replacing is None and announced and fingerprint not in announced:
+    if chosen is None and ring.ours is None and announced and fingerprint not in announced:
         raise TrustUndecided(
             "our account announces other keys than the backup's",
             subjects=(fingerprint,),
             rule=_RULE,
         )
-    return await account.adopt(key.material, replacing=ring.ours)
+    return await adopt(
+        account, key.material, ring.ours, [each for each in backup.keys if each != key]
+    )
 
 
 def _choose(backup: Backup, chosen: Fingerprint | None) -> KeyHandle:
@@ -210,14 +213,6 @@ def _choose(backup: Backup, chosen: Fingerprint | None) -> KeyHandle:
             rule=_RULE,
         )
     return choices[0]
-
-
-def _check_published(ring: KeyRing, fingerprint: Fingerprint) -> None:
-    """Require that what the account published of its keys, and of this one, is known."""
-    needed = data_node(fingerprint) if ring.listed else METADATA_NODE
-    fetches = tuple([fetch for fetch in ring.missing if fetch.address.node == needed])
-    if fetches:
-        raise DataMissing("what our account published of its keys is missing", fetches=fetches)
 
 
 def _transferable_keys(plaintext: Secret) -> list[Secret]:

@@ -64,7 +64,8 @@ def check_secret_key(data: Secret) -> tuple[SecretKey, ...]:
 
     Raises:
         PeerMisbehaved: as :func:`check_certificate`; ``unsupported-algorithm`` also for a key that
-            is protected by a passphrase or lacks its secret part.
+            is protected by a passphrase or lacks its secret part; ``malformed`` also for an
+            Ed25519 key with the seed of another (for the rest see ``pkesk.decryption_keys``).
     """
     try:
         packets = _read(data.reveal(), Tag.SECRET_KEY, Tag.SECRET_SUBKEY)

@@ -154,7 +154,8 @@ class OpenPgpEngine(Protocol):
         """Read one binary, unprotected transferable secret key.
 
         Raises:
-            PeerMisbehaved: as :meth:`inspect`.
+            PeerMisbehaved: as :meth:`inspect`; ``malformed`` also when a secret part is not that
+                of its public part.
         """
         ...
 

@@ -7,7 +7,7 @@ what others signed is never taken over. The secret part of a key never leaves it
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -78,6 +78,12 @@ class _Part:
         kinds = _NEWEST_OF.get(Tag(self.tag), frozenset())
         counting = [each for each in self.signatures if each.kind in kinds]
         return max(counting, key=lambda each: each.created, default=None)
+
+    def standing(self, now: datetime) -> tuple[KeySignature, ...]:
+        """The signature that counts, and the one until then where that was made ahead of now."""
+        made = tuple(each for each in self.signatures if each.created <= now)
+        counting = (replace(self, signatures=made).newest, self.newest)
+        return tuple(dict.fromkeys(each for each in counting if each is not None))
 
     @property
     def revocations(self) -> tuple[KeySignature, ...]:
@@ -182,7 +188,7 @@ def minimal(public: Sequence[Packet], user_ids: Collection[str], now: datetime) 
         if part.tag == Tag.PUBLIC_SUBKEY and not part.revocations and not _lives(part, now):
             continue
         if part.tag in _NEWEST_OF:
-            written += part.written(*part.revocations, part.newest)
+            written += part.written(*part.revocations, *part.standing(now))
     return written
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
-from e2ee.limits import MAX_KEY_RING_BYTES
+from e2ee.limits import MAX_KEY_RING_BYTES, MAX_PUBLIC_KEYS
 from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress
 from e2ee.renewal import Renewal
 from e2ee.trust import Trust
@@ -78,6 +78,11 @@ class KnownKey:
         return self.raw or self.former
 
     @property
+    def met(self) -> bool:
+        """Whether a list ever had the key; the user can distrust one that none had."""
+        return self.trust is not Trust.DISTRUSTED or bool(self.announced or self.date or self.seen)
+
+    @property
     def outdated(self) -> bool:
         """Whether the key must be fetched again."""
         return self.raw is None and self.former is not None
@@ -108,18 +113,21 @@ class KeyRing:
     @property
     def missing(self) -> tuple[Fetch, ...]:
         """What to fetch before this JID can be written to or verified."""
-        if not self.listed or not self.keys:  # who has announced nothing may do so any day
+        # Who has announced nothing may do so any day.
+        if not self.listed or not any(key.met for key in self.keys):
             return (Fetch(metadata_address(self.jid)),)
-        return tuple(self._fetch(key) for key in self.keys if self._is_wanted(key))
+        return tuple(self._fetch(key.fingerprint) for key in self.keys if self._is_wanted(key))
 
-    def missing_before(self, fingerprint: Fingerprint) -> tuple[Fetch, ...]:
-        """What to fetch before this key becomes ours: the list, then the key as published."""
-        key = self.find(fingerprint)
+    def missing_before(self, fingerprint: Fingerprint | None) -> tuple[Fetch, ...]:
+        """What to fetch before this key becomes ours: the list, then the key, listed or not.
+
+        One that was revoked may be in no list. ``None`` is a key that is made now.
+        """
         if not self.listed:
             return self.missing
-        if key is None or key.absent or (key.raw and not key.changed):
-            return ()
-        return (self._fetch(key),)
+        key = fingerprint and self.find(fingerprint)
+        known = key and (key.absent or (key.raw and not key.changed))
+        return (self._fetch(fingerprint),) if fingerprint and not known else ()
 
     def _is_wanted(self, key: KnownKey) -> bool:
         if key.trust is Trust.DISTRUSTED:
@@ -127,13 +135,18 @@ class KeyRing:
         counts = key.announced or key.fingerprint == self.ours
         return key.changed or (counts and key.raw is None and not key.absent)
 
-    def _fetch(self, key: KnownKey) -> Fetch:
-        return Fetch(NodeAddress(self.jid, data_node(key.fingerprint)))
+    def _fetch(self, fingerprint: Fingerprint) -> Fetch:
+        return Fetch(NodeAddress(self.jid, data_node(fingerprint)))
 
     @property
     def outdated(self) -> bool:
-        """Whether the list, or an accepted key that was known before, must be fetched first."""
-        return not self.listed or any(key.outdated for key in self.accepted)
+        """Whether the list, or an accepted key that was known before, must be fetched first.
+
+        So must ours when it is dated anew: another device may have revoked it.
+        """
+        return not self.listed or any(
+            key.outdated or (key.changed and key.fingerprint == self.ours) for key in self.accepted
+        )
 
     @property
     def current(self) -> tuple[KnownKey, ...]:
@@ -217,7 +230,7 @@ class KeyRing:
             first_sight: the trust of keys met while none was known; later ones are undecided.
         """
         dates = {key.fingerprint: key.date.replace(microsecond=0) for key in announced.keys}
-        trust = Trust.UNDECIDED if self.keys else first_sight
+        trust = Trust.UNDECIDED if any(key.met for key in self.keys) else first_sight
         known = _settled(
             tuple(self._relisted(key, dates.get(key.fingerprint)) for key in self.keys)
         )
@@ -228,7 +241,15 @@ class KeyRing:
             for fingerprint, date in dates.items()
             if fingerprint not in met
         )
-        return replace(self, keys=kept + new or known[-1:], listed=True)
+        last = () if any(key.met for key in kept + new) else [key for key in known if key.met][-1:]
+        return replace(self, keys=(*kept, *new, *last), listed=True)
+
+    def asked_for(self, fingerprint: Fingerprint) -> KeyRing:
+        """Make room for one key of ours that no list names, until the next list comes."""
+        if self.find(fingerprint) is not None:
+            return self
+        kept = [key for key in self.keys if key.date or key.trust is not Trust.UNDECIDED]
+        return replace(self, keys=(*kept, KnownKey(fingerprint, Trust.UNDECIDED, announced=False)))
 
     def deliver(self, certificate: Certificate, expected: Fingerprint) -> KeyRing:
         """Take in a fetched key, merged with what was known of it.
@@ -266,15 +287,10 @@ class KeyRing:
 
         Ours is then what we knew of it; another that was known before is not believed again.
         """
-        return replace(
-            self,
-            keys=_settled(
-                tuple(
-                    self._withdrawn(key) if key.fingerprint == fingerprint else key
-                    for key in self.keys
-                )
-            ),
+        keys = tuple(
+            self._withdrawn(key) if key.fingerprint == fingerprint else key for key in self.keys
         )
+        return replace(self, keys=_settled(keys))
 
     def decide(self, fingerprint: Fingerprint, trust: Trust) -> KeyRing:
         """Set the trust of one key that the ring has.
@@ -289,6 +305,20 @@ class KeyRing:
         if trust is not Trust.AUTHENTICATED:
             return decided
         return replace(decided, keys=tuple(map(_unseen_untrusted, decided.keys)))
+
+    def distrust(self, fingerprint: Fingerprint) -> KeyRing:
+        """Distrust a key, also one that the JID never announced, should it ever do so.
+
+        Raises:
+            PeerMisbehaved: ``limit-exceeded``: too many that it never announced.
+        """
+        if self.find(fingerprint) is not None:
+            return self.decide(fingerprint, Trust.DISTRUSTED)
+        if sum(not key.met for key in self.keys) >= MAX_PUBLIC_KEYS:
+            what = f"more than {MAX_PUBLIC_KEYS} keys that {self.jid} never announced"
+            raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, what, rule="XEP-0434 §9.1")
+        unmet = (KnownKey(fingerprint, Trust.DISTRUSTED, announced=False),)
+        return replace(self, keys=self.keys + unmet)
 
     def own(self, certificate: Certificate, now: datetime) -> KeyRing:
         """Add the key whose secret part we hold, authenticated and announced anew.

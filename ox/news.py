@@ -51,7 +51,7 @@ def news(
             over.append((key, (KeyNews.GONE,)))
         if known is not None and known.trust is Trust.UNDECIDED is not key.trust:
             over.append((key, _AWAITING))
-    over += [(key, _AWAITING) for key in before.keys if after.find(key.fingerprint) is None]
+    over += [(key, tuple(KeyNews)) for key in before.keys if after.find(key.fingerprint) is None]
     if revoked is not None:
         told.append((revoked, KeyNews.REVOKED))
     events = [KeyEvent(after.jid, key.fingerprint, what, ns.OX, now) for key, what in told]

@@ -42,6 +42,8 @@ class OpenedOx:
         content: the secured elements.
         arrival: where it stood.
         digest: SHA-256 of the sender and of what was signed, by which a replay is known.
+        retired: whether the key was revoked when the message was opened, and yet proves it, because
+            it was superseded or retired after it had signed.
     """
 
     kind: ContentKind
@@ -53,6 +55,7 @@ class OpenedOx:
     content: tuple[Element, ...] = field(repr=False)
     arrival: Arrival
     digest: bytes = field(repr=False)
+    retired: bool = False
 
     def require_encrypted(self, rule: str) -> None:
         """Refuse a ``<sign/>``, for profiles whose content must be secret.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved
-from e2ee.names import BareJid
+from e2ee.names import BareJid, Fingerprint
 from e2ee.storage import Change, Transaction
 from e2ee.trust import Trust
 from e2ee.xmltree import Element
@@ -52,10 +52,10 @@ async def open_signed(
     async with ox.ports.store.exclusive(ox.scope) as tx:
         ring = await ox.keys_within(tx, sender)
         believed = ring if arrival.stamp is None else ring.with_struck_keys()
-        signed = await _verified(ox, tx, message, kind, believed)
+        signed, retired = await _verified(ox, tx, message, kind, believed)
         opened = check_signed(signed, kind, ring, arrival, ox.account, ox.ports.clock())
         await check_unhandled(tx, ox.scope, opened.digest)
-        return opened
+        return replace(opened, retired=opened.signer in retired)
 
 
 async def open_unsigned(ox: OxAccount, openpgp: Element, arrival: Arrival) -> OpenedCrypt:
@@ -80,7 +80,7 @@ async def take_in(ox: OxAccount, tx: Transaction, opened: OpenedOx | OpenedCrypt
     if isinstance(opened, OpenedOx):
         ring = await ox.keys_within(tx, opened.sender)
         check_believed(ring, {opened.signer}, opened.arrival)
-        if opened.signer in await refused_keys(ox.engine, ring):
+        if not opened.retired and opened.signer in await refused_keys(ox.engine, ring):
             raise PeerMisbehaved(ErrorCode.BAD_SIGNATURE, "its key was revoked since", rule=_RULE)
     return await mark_handled(tx, ox.scope, opened.digest, ox.ports.clock())
 
@@ -104,7 +104,8 @@ def _sender(arrival: Arrival, room: BareJid | None) -> BareJid:
 
 async def _verified(
     ox: OxAccount, tx: Transaction, message: bytes, kind: ContentKind, ring: KeyRing
-) -> Signed:
+) -> tuple[Signed, frozenset[Fingerprint]]:
+    """Return what was verified, and which of its signers are revoked by now."""
     keys = [key for key in ring.keys if key.trust is not Trust.DISTRUSTED]
     candidates = [key.raw for key in keys if key.raw]
     try:
@@ -120,7 +121,8 @@ async def _verified(
             raise PeerMisbehaved(
                 ErrorCode.BAD_SIGNATURE, f"signed by no key of {ring.jid}", rule=_RULE
             )
-        return replace(signed, signers=signers)
+        retired = frozenset(key.fingerprint for key in sound if key.revoked)
+        return replace(signed, signers=signers), retired
     except PeerMisbehaved as error:
         if error.code is ErrorCode.BAD_SIGNATURE and ring.missing:
             raise DataMissing(f"keys of {ring.jid} are missing", fetches=ring.missing) from None

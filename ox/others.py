@@ -55,21 +55,25 @@ async def feed(account: OxAccount, fetch: Fetch, payload: Element | None) -> Non
     async with account.ports.store.exclusive(account.scope) as tx:
         before = await ring_within(tx, account.account, jid)
         revoked: KnownKey | None = None
+        ours: bytes | None = None
         if node == METADATA_NODE:
             listed = PublicKeysList(()) if payload is None else PublicKeysList.from_xml(payload)
             ring = before.announce(listed, _first_sight(account, jid))
         elif node.startswith(f"{METADATA_NODE}:"):
             expected = parse_fingerprint(node.removeprefix(f"{METADATA_NODE}:"))
+            if jid == account.account:
+                before = before.asked_for(expected)
             if payload is None:
                 ring = before.withdraw(expected)
             else:
                 certificate = await _fetched(account, before.find(expected), payload)
                 ring = before.deliver(certificate, expected)
                 revoked = await _newly_revoked(account, before.find(expected), certificate)
+                ours = read_pubkey(payload) if expected == ring.ours else None
         else:
             raise ApiMisuse(f"{node} is no node of OpenPGP for XMPP")
         now = account.ports.clock()
-        again = await announced_again(account, tx, ring)
+        again = await announced_again(account, tx, ring, ours)
         told = news(account.account, before, ring, now, revoked=revoked)
         await tx.commit([put_ring(account.account, ring), *told, *again])
 
@@ -92,6 +96,8 @@ async def _newly_revoked(
 ) -> KnownKey | None:
     if known is None or not certificate.revoked:
         return None
+    if known.seen is None and known.trust is Trust.UNDECIDED:
+        return None  # nobody ever had a use for it
     if known.seen is not None:
         try:
             if (await account.engine.inspect(known.seen)).revoked:
@@ -121,8 +127,7 @@ async def verify(account: OxAccount, jid: BareJid, uri: str) -> None:
         for fingerprint in shown.trust:
             ring = ring.decide(fingerprint, Trust.AUTHENTICATED)
         for fingerprint in shown.distrust:
-            if ring.find(fingerprint):  # one that we never met is undecided in any case
-                ring = ring.decide(fingerprint, Trust.DISTRUSTED)
+            ring = ring.distrust(fingerprint)
         await _commit(account, tx, before, ring)
 
 

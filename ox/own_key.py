@@ -6,6 +6,7 @@ published of it. Packets are made by the engine, the announcement in ``announcem
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from e2ee.names import Fingerprint
 from e2ee.secret import Secret
 from e2ee.storage import Change, Key, Put, Transaction
 from e2ee.trust import Trust
-from ox.announcement import announce, was_announced_on
+from ox.announcement import announce, repeated_on, was_repeated_on
 from ox.engine import Certificate, KeyHandle, Revocation
 from ox.keys import KeyRing, is_user_id_of, names_jid, user_id
 from ox.ring_rows import put_ring, ring_within
@@ -39,12 +40,24 @@ _RULE: Final = "XEP-0373 §3.2"
 async def generate(account: OxAccount, *, rsa: bool) -> Fingerprint:
     """See ``OxAccount.generate``."""
     handle = await account.engine.generate(user_id(account.account), rsa=rsa)
-    return await _install(account, handle, None)
+    return await _install(account, handle, made=True)
 
 
-async def adopt(account: OxAccount, material: Secret, replacing: Fingerprint | None) -> Fingerprint:
-    """See ``OxAccount.adopt``."""
-    return await _install(account, await account.engine.adopt(material), replacing)
+async def adopt(
+    account: OxAccount,
+    material: Secret,
+    replacing: Fingerprint | None,
+    beside: Collection[KeyHandle] = (),
+) -> Fingerprint:
+    """See ``OxAccount.adopt``.
+
+    Args:
+        account: whose key it becomes.
+        material: as there.
+        replacing: as there.
+        beside: keys that it succeeded elsewhere, to be kept for what the archive holds.
+    """
+    return await _install(account, await account.engine.adopt(material), replacing, beside)
 
 
 async def extend(account: OxAccount, until: datetime | None) -> None:
@@ -87,39 +100,70 @@ async def opening_keys(account: OxAccount, tx: Transaction) -> list[KeyHandle]:
     return [own, *[await _stored(account, Secret(raw)) for _, raw in rows]]
 
 
-async def announced_again(account: OxAccount, tx: Transaction, ring: KeyRing) -> list[Change]:
-    """Announce our key anew when our list lacks it; once a day, or who strikes it drives us."""
+async def announced_again(
+    account: OxAccount, tx: Transaction, ring: KeyRing, fetched: bytes | None
+) -> list[Change]:
+    """Announce our key anew when what is published lacks it, or a part of it; its revocation, too.
+
+    Once a day, or whoever undoes it drives us.
+
+    Args:
+        account: whose.
+        tx: reads of one snapshot.
+        ring: the account's own, or somebody's, of which nothing is announced.
+        fetched: our key as it was just fetched, and is in the ring with all that was known of it.
+    """
     ours = None if ring.ours is None else ring.find(ring.ours)
-    if ours is None or ours.announced or not ours.trust.accepts:
+    if ours is None or (ours.announced and fetched is None):
         return []
     if ours.raw is None or ours.changed:
         return []  # not before it was fetched, or a revocation would be overwritten
     now = account.ports.clock()
-    if await was_announced_on(tx, account.scope, now):
+    if await was_repeated_on(tx, account.scope, now):
         return []
     certificate = await account.engine.inspect(ours.raw)
-    if certificate.revoked:
+    lacking = fetched is not None and await _says_less(account, fetched, certificate)
+    struck = not ours.announced and not certificate.revoked
+    if not (lacking or struck) or not (certificate.revoked or ours.trust.accepts):
         return []
     ring = ring.own(certificate, now)
-    return await announce(tx, account.scope, ring, await _published(account, certificate), now)
+    published = await _published(account, certificate)
+    return [
+        repeated_on(account.scope, now),
+        *await announce(tx, account.scope, ring, published, now),
+    ]
 
 
 async def _install(
-    account: OxAccount, handle: KeyHandle, replacing: Fingerprint | None
+    account: OxAccount,
+    handle: KeyHandle,
+    replacing: Fingerprint | None = None,
+    beside: Collection[KeyHandle] = (),
+    *,
+    made: bool = False,
 ) -> Fingerprint:
     async with account.ports.store.exclusive(account.scope) as tx:
         former = await _own_key_or_none(account, tx)
+        if former is not None and former.certificate.fingerprint == handle.certificate.fingerprint:
+            raise ApiMisuse(f"it is the key of {account.account} already")
         if former is not None and not (
             former.certificate.revoked or former.certificate.fingerprint == replacing
         ):
             raise ApiMisuse(f"{account.account} has an OpenPGP key already")
         ring = await ring_within(tx, account.account, account.account)
-        _check_fetched(ring, handle.certificate.fingerprint)
         certificate = await _fit(account, ring, handle.certificate)
+        _check_fetched(ring, None if made else certificate.fingerprint)
+        if former is not None and not former.certificate.revoked:
+            # Whoever lists it again does not bring it back; one that is revoked stays known so.
+            ring = ring.decide(former.certificate.fingerprint, Trust.UNDECIDED)
         changes = await _kept(account, tx, ring, KeyHandle(certificate, handle.material))
-        if former is not None and former.certificate.fingerprint != certificate.fingerprint:
-            row = (*_succeeded(account), former.certificate.fingerprint)
-            changes.append(Put(row, former.material.reveal()))
+        held = beside if former is None else (*beside, former)
+        succeeded = {key.certificate.fingerprint: key.material for key in held}
+        succeeded.pop(certificate.fingerprint, None)
+        for name, material in succeeded.items():
+            row = (*_succeeded(account), name)
+            if await tx.get(row) is None:  # as we hold it, it was renewed since
+                changes.append(Put(row, material.reveal()))
         await tx.commit(changes)
     return certificate.fingerprint
 
@@ -150,7 +194,7 @@ async def _living(account: OxAccount, tx: Transaction) -> tuple[KeyHandle, KeyRi
     return own, ring
 
 
-def _check_fetched(ring: KeyRing, fingerprint: Fingerprint) -> None:
+def _check_fetched(ring: KeyRing, fingerprint: Fingerprint | None) -> None:
     """Refuse to publish before what is published was fetched.
 
     A list of one would strike the keys of our other devices, and a key its own revocation.
@@ -177,6 +221,15 @@ async def _published(account: OxAccount, certificate: Certificate) -> Certificat
     """Return the minimal export of our key: nothing in it but what names this account."""
     names = [text for text in certificate.user_ids if is_user_id_of(text, account.account)]
     return await account.engine.minimal(certificate, names)
+
+
+async def _says_less(account: OxAccount, fetched: bytes, certificate: Certificate) -> bool:
+    """Say whether our key as it was fetched lacks something of what we would publish of it."""
+    try:
+        found = await _published(account, await account.engine.inspect(fetched))
+    except PeerMisbehaved:
+        return True
+    return found.raw != (await _published(account, certificate)).raw
 
 
 async def _own_key_or_none(account: OxAccount, tx: Transaction) -> KeyHandle | None:

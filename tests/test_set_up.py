@@ -51,6 +51,7 @@ def test_locks_hold_every_direct_requirement() -> None:
         "run": [*project["project"]["dependencies"], *extras["client"], *groups["build"]],
         "dev": [*groups["dev"]],
         "peers": [*groups["peers"]],
+        "fuzz": [*groups["fuzz"]],
     }
     for lock, requirements in wanted.items():
         locked = _locked(ROOT / "requirements" / f"{lock}.txt")

@@ -6,6 +6,7 @@ that a second call costs a moment.
 
     python3 tools/prepare.py run      # what `make run` needs
     python3 tools/prepare.py test     # that, and what the tests need
+    python3 tools/prepare.py soak     # that, and what fuzzes
 """
 
 from __future__ import annotations
@@ -39,17 +40,19 @@ def main() -> None:
     """Prepare the lane named by the only argument."""
     os.chdir(ROOT)
     lane = sys.argv[1] if len(sys.argv) == 2 else ""
-    if lane not in ("run", "test"):
-        give_up("usage: python3 tools/prepare.py run|test")
+    if lane not in ("run", "test", "soak"):
+        give_up("usage: python3 tools/prepare.py run|test|soak")
     if sys.version_info < (3, 11):  # noqa: UP036  # whoever is too old reads this first
         give_up(f"{sys.executable} is Python {sys.version.split()[0]}; 3.11 or newer is needed")
     make_environment()
     install("run")
-    if lane == "test":
+    if lane != "run":
         install("dev")
         install("peers")
         install_debian_packages()
         install_npm_packages()
+    if lane == "soak" and not installed("fuzz"):
+        tell("atheris is missing; nothing is fuzzed, or `make soak` fails if CI=true")
 
 
 def give_up(message: str) -> NoReturn:
@@ -82,21 +85,30 @@ def make_environment() -> None:
 
 
 def install(part: str) -> None:
-    """Install one of the locks into `.venv`; the first brings the project itself along."""
+    """Install one of the locks into `.venv`, or end."""
+    if not installed(part):
+        give_up(f"installing requirements/{part}.txt failed")
+
+
+def installed(part: str) -> bool:
+    """Install one of the locks into `.venv`, and say whether it is there now.
+
+    The first brings the project itself along.
+    """
     lock = ROOT / "requirements" / f"{part}.txt"
     stamp = VENV / f".prepared-{part}"
     contents = [lock, ROOT / "pyproject.toml"] if part == "run" else [lock]
     if up_to_date(stamp, contents):
-        return
+        return True
     tell(f"installing {lock.relative_to(ROOT)}")
     # PGPy is published as source alone; its build backend came with `dev`.
     built = ["--no-build-isolation"] if part == "peers" else ["--only-binary", ":all:"]
     done = run([*PIP, "--require-hashes", *built, "-r", lock])
     if done and part == "run":
         done = run([*PIP, "--no-deps", "--no-build-isolation", "--editable", ROOT])
-    if not done:
-        give_up(f"installing {lock.relative_to(ROOT)} failed")
-    write_stamp(stamp, contents)
+    if done:
+        write_stamp(stamp, contents)
+    return done
 
 
 def install_debian_packages() -> None:

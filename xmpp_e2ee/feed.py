@@ -87,7 +87,7 @@ def read_feed(path: Path) -> Feed:
     elif root.tag == _FEED:
         found = root.findall(_ENTRY)
     else:
-        name = etree.QName(root).localname
+        name = root.tag.rpartition("}")[2]
         raise FeedError(FeedFault.NOT_ATOM, f"{path}: not an Atom feed, its root is <{name}>")
     if not found:
         raise FeedError(FeedFault.NO_ENTRIES, f"{path}: a feed without entries")
@@ -136,7 +136,7 @@ def _parse(raw: bytes, path: Path) -> Any:
 def _standalone(entry: Any, path: Path, number: int) -> Element:
     feed = entry.getparent()
     if feed is not None:
-        base = urljoin(feed.get(_BASE, ""), entry.get(_BASE, ""))
+        base = _base(feed.get(_BASE, ""), entry.get(_BASE, ""), path, number)
         if base:
             entry.set(_BASE, base)
         if _LANG in feed.attrib and _LANG not in entry.attrib:
@@ -150,6 +150,15 @@ def _standalone(entry: Any, path: Path, number: int) -> Element:
         return parse_xml(etree.tostring(entry, encoding="unicode", with_tail=False))
     except E2eeError as error:
         raise FeedError(FeedFault.BAD_ENTRY, f"{path}: entry {number}: {error}") from None
+
+
+def _base(outer: str, inner: str, path: Path, number: int) -> str:
+    try:
+        return urljoin(outer, inner)
+    except ValueError:
+        raise FeedError(
+            FeedFault.BAD_ENTRY, f"{path}: entry {number}: an xml:base that is no address"
+        ) from None
 
 
 def _with_id(entry: Element, fresh: str) -> Element:

@@ -6,17 +6,19 @@ line's business.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from e2ee.errors import DataMissing
 from e2ee.names import BareJid, Fetch, Fingerprint
 from e2ee.outbox import Outbox
 from e2ee.trust import Trust
 from ox.account import OxAccount
-from ox.elements import metadata_address
+from ox.elements import data_node, metadata_address
 from ox.uri import KeyUri
 
-__all__ = ["Decided", "ListMissing", "OwnKey", "check_list", "decide", "waiting"]
+__all__ = ["Decided", "ListMissing", "OwnKey", "check_list", "decide", "taken_over", "waiting"]
 
 _ALL: Final = 1_000_000
 
@@ -63,6 +65,32 @@ async def check_list(account: OxAccount, *, only_key: bool) -> None:
     await account.feed(Fetch(metadata_address(account.account)), None)
 
 
+async def taken_over(
+    account: OxAccount, take: Callable[[], Awaitable[Fingerprint]], *, only_key: bool
+) -> Fingerprint:
+    """Take over a key from outside, where it is known what was published of it.
+
+    Args:
+        account: which.
+        take: adopts the key; done again once its word is given.
+        only_key: as of :func:`check_list`; then no published copy of the key says more than it.
+
+    Raises:
+        ListMissing: it is not known whether the key was revoked.
+        E2eeError: what ``take`` raises.
+    """
+    try:
+        return await take()
+    except DataMissing as missing:
+        ring = await account.keys(account.account)
+        known = {data_node(key.fingerprint) for key in ring.keys}
+        if not only_key or any(fetch.address.node in known for fetch in missing.fetches):
+            raise ListMissing("it is not known whether the key was revoked") from None
+        for fetch in missing.fetches:
+            await account.feed(fetch, None)
+        return await take()
+
+
 async def decide(
     account: OxAccount, jid: BareJid, decision: tuple[Fingerprint, Trust] | str
 ) -> tuple[Decided, ...]:
@@ -74,7 +102,7 @@ async def decide(
         decision: a key and its trust, or a URI as ``ox.uri`` reads it.
 
     Returns:
-        What was decided; of a URI, not about a key that it distrusts and ``jid`` never announced.
+        What was decided; a key that ``jid`` never announced was undecided before.
 
     Raises:
         OwnKey: it is about the account's own key.
@@ -95,10 +123,11 @@ async def decide(
     else:
         await account.decide(jid, *decision)
     after = await account.keys(jid)
+    known = {key.fingerprint: key.trust for key in before.keys}
     return tuple(
-        Decided(key.fingerprint, key.trust, now.trust)
-        for key in before.keys
-        if key.fingerprint in named and (now := after.find(key.fingerprint))
+        Decided(key.fingerprint, known.get(key.fingerprint, Trust.UNDECIDED), key.trust)
+        for key in after.keys
+        if key.fingerprint in named
     )
 
 

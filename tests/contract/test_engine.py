@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.engines import Pair, raws, refused
 from tests.support.forge import (
     ENCRYPT,
     LONG_AGO,
+    SIGN,
     Forged,
     KeyPair,
     bind,
@@ -23,6 +25,7 @@ from tests.support.forge import (
     new_curve25519,
     new_ed25519,
     new_p256,
+    new_rsa,
     revoke,
     sign,
 )
@@ -93,6 +96,21 @@ class TestKeys:
         public, secret = pair.juliet.certificate.raw, pair.juliet.material.reveal()
         for raw in (b"", b"hello", public, secret + secret, secret[:-1]):
             await refused(pair.engine.adopt(Secret(raw)), ErrorCode.MALFORMED)
+
+    @pytest.mark.parametrize("new", [new_ed25519, new_curve25519, lambda: new_rsa(2048)])
+    async def test_a_key_with_the_secret_part_of_another_is_refused(
+        self, pair: Pair, new: Callable[[], KeyPair]
+    ) -> None:
+        """To sign or decrypt with it would tell that part to who put the public one before it."""
+        sound, primary = new(), new_ed25519()
+        other = new_rsa(2048, number=1) if sound.algorithm == 1 else new()
+        for part, taken in ((sound, True), (replace(sound, secret=other.secret), False)):
+            binding = bind(primary, part, SIGN if part.algorithm == 22 else ENCRYPT)
+            key = Forged(primary, part, (certify(primary, ROMEO.encode()), part, binding))
+            if taken:
+                assert (await pair.engine.adopt(key.secret)).certificate.fingerprint == primary.name
+            else:
+                await refused(pair.engine.adopt(key.secret), ErrorCode.MALFORMED)
 
     async def test_a_key_nobody_vouches_for_is_refused(self, pair: Pair) -> None:
         key, other = new_ed25519(), new_ed25519()

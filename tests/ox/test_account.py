@@ -141,7 +141,7 @@ class TestOwnKey:
         ):
             async with refused(code, juliet):
                 await juliet.ox.adopt(key)
-        await juliet.ox.adopt(forged(f"xmpp:{JULIET}").secret)
+        await juliet.adopt(forged(f"xmpp:{JULIET}").secret)
 
     async def test_its_public_part_is_what_was_published_last(self, world: World) -> None:
         """Another device revoked the key: here, too, nothing is signed with it any more."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import pytest
 
 from e2ee.errors import ErrorCode, PeerMisbehaved, TrustUndecided
-from e2ee.names import Fetch, Fingerprint, NodeAddress
+from e2ee.limits import MAX_PUBLIC_KEYS
+from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress
 from e2ee.trust import Trust
 from ox.elements import data_node, metadata_address, write_pubkey
+from ox.uri import KeyUri
 from tests.support.forge import forged
 from tests.support.ox_keys import JULIET, ROMEO, encrypted_to, friends, key_id, without_data
 from tests.support.ox_world import World, meet, refused
@@ -159,3 +161,39 @@ class TestSleepers:
         await juliet.ox.feed(Fetch(address), None)
         assert await juliet.ox.missing({romeo.jid}) == ()
         assert await encrypted_to(juliet, romeo) == {key_id(real)}
+
+
+class TestDistrustedBefore:
+    """A URI may say of a key that nobody met yet that it is theirs no more."""
+
+    async def test_g_11_it_is_not_trusted_when_it_comes(self, world: World) -> None:
+        bad, good = forged(f"xmpp:{ROMEO}"), forged(f"xmpp:{ROMEO}")
+        juliet, romeo = await world.person(JULIET), world.stranger(ROMEO)
+        await juliet.ox.verify(romeo.jid, _distrusting(bad.name))
+        world.announce(ROMEO)
+        await juliet.gather(romeo)
+        assert await juliet.ox.missing({romeo.jid}) == (Fetch(metadata_address(romeo.jid)),)
+        world.announce(ROMEO, bad.public, good.public)
+        await juliet.gather(romeo)
+        assert await encrypted_to(juliet, romeo) == {key_id(good)}
+
+    async def test_it_makes_no_later_key_the_first(self, world: World) -> None:
+        juliet, romeo = await friends(world, forged(f"xmpp:{ROMEO}"))
+        (known,) = (await juliet.ox.keys(romeo.jid)).keys
+        await juliet.ox.decide(romeo.jid, known.fingerprint, Trust.UNDECIDED)
+        await juliet.ox.verify(romeo.jid, _distrusting("A" * 40))
+        for keys in ((), (forged(f"xmpp:{ROMEO}").public,)):
+            world.announce(ROMEO, *keys)
+            await juliet.hear_of(romeo)
+        assert (await juliet.ox.keys(romeo.jid)).accepted == ()
+
+    async def test_r_03_they_fill_no_ring(self, world: World) -> None:
+        juliet, romeo = await world.person(JULIET), world.stranger(ROMEO)
+        for number in range(MAX_PUBLIC_KEYS):
+            await juliet.ox.verify(romeo.jid, _distrusting(f"{number:040X}"))
+        async with refused(ErrorCode.LIMIT_EXCEEDED, juliet):
+            await juliet.ox.verify(romeo.jid, _distrusting("A" * 40))
+
+
+def _distrusting(fingerprint: str) -> str:
+    return str(KeyUri(BareJid.parse(ROMEO), (), (Fingerprint(fingerprint),)))

@@ -152,6 +152,7 @@ class TestOurOwnList:
         juliet = await world.person(JULIET, key=key.secret)
         await juliet.fetch_key(key.revoked().public)
         world.ahead = 9 * DAY
+        world.announce(JULIET, key.revoked().public)
         world.announce(JULIET)
         await juliet.hear_of(juliet)
         assert await juliet.flush() == []

@@ -112,6 +112,16 @@ class TestKeys:
         await juliet.fetch_key(revoked.public, romeo)
         assert await told(juliet) == []
 
+    async def test_g_10_revoked_keys_that_nobody_used_are_not_told(self, world: World) -> None:
+        juliet, romeo = await friends(world, one := forged(f"xmpp:{ROMEO}"))
+        for _ in range(2):
+            world.announce(ROMEO, one.public, forged(f"xmpp:{ROMEO}").revoked().public)
+            await juliet.hear_of(romeo)
+        assert [event.news for event in await events(juliet).pending()] == [KeyNews.NEW]
+        world.announce(ROMEO, one.public)
+        await juliet.hear_of(romeo)
+        assert await events(juliet).pending() == ()
+
     async def test_they_wait_for_another_process_and_stay_until_they_are_shown(
         self, world: World
     ) -> None:

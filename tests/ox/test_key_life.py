@@ -251,6 +251,16 @@ class TestMinimal:
             *(Tag.PUBLIC_SUBKEY, Tag.SIGNATURE),
         ]
 
+    async def test_what_holds_today_and_what_holds_later(self) -> None:
+        """So it is after a clock that was ahead."""
+        primary, later = new_ed25519(), datetime.now(UTC) + DAY
+        names = certify(primary, JULIET.encode()) + certify(primary, JULIET.encode(), created=later)
+        one = forged(primary=primary, certified=names)
+        exported = await engine.minimal(await engine.inspect(one.public), [JULIET])
+        assert exported.user_ids == (JULIET,)
+        signatures = [p for p in read_packets(exported.raw, most=99) if p.tag == Tag.SIGNATURE]
+        assert len(signatures) == 3
+
     async def test_subkeys_that_live_or_are_revoked(self) -> None:
         one = forged(JULIET)
         expired, gone, unbound, forged_one = (new_curve25519() for _ in range(4))

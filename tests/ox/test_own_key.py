@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from e2ee.effects import Publish
-from e2ee.errors import ErrorCode
-from e2ee.names import Fetch, NodeAddress
+from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.key_events import KeyEvents
+from e2ee.names import Fetch, Fingerprint, NodeAddress
 from e2ee.storage import Remove
 from e2ee.trust import Trust
 from ox.certificates import check_certificate
@@ -16,7 +17,8 @@ from ox.elements import PublicKeysList, data_node, metadata_address, read_pubkey
 from ox.engine import Revocation
 from ox.keys import user_id
 from tests.support.forge import Forged, certify, forged, new_ed25519, new_rsa
-from tests.support.ox_world import Person, World, fingerprint_of, meet, refused
+from tests.support.ox_keys import key_id
+from tests.support.ox_world import Person, World, body, fingerprint_of, meet, recipients, refused
 
 JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
 DAY, LATER = timedelta(days=1), timedelta(minutes=1)
@@ -225,10 +227,82 @@ class TestRevoke:
         other = forged(f"xmpp:{JULIET}")
         async with refused(ErrorCode.API_MISUSE, juliet):
             await juliet.ox.adopt(other.secret, replacing=fingerprint_of(other.public))
-        assert await juliet.ox.adopt(other.secret, replacing=former) == other.name
+        assert await juliet.adopt(other.secret, replacing=former) == other.name
         _, its_list = await published(juliet)
         assert [key.fingerprint for key in its_list.keys] == [other.name]
         assert await juliet.open(letter, romeo)
+
+    async def test_g_14_a_copy_from_before_it_is_replaced_in_public(self, world: World) -> None:
+        """Another device had an older change in its outbox, on the same day."""
+        key = forged(f"xmpp:{JULIET}")
+        phone = await world.person(JULIET, key=key.secret)
+        laptop = await world.person(JULIET, key=key.secret)
+        world.ahead = LATER
+        await phone.hear_of(phone)
+        await phone.ox.extend(NEXT_YEAR)
+        world.ahead = 2 * LATER
+        await laptop.ox.revoke(Revocation.COMPROMISED)
+        await laptop.flush()
+        await phone.flush()
+        await laptop.hear_of(phone)
+        raw, its_list = await published(laptop)
+        assert (await laptop.ox.engine.inspect(raw)).revoked
+        assert [each.fingerprint for each in its_list.keys] == [key.name]
+        await phone.hear_of(laptop)
+        assert (await phone.ox.own_key()).certificate.revoked
+        assert await phone.flush() == []
+
+    async def test_g_14_it_is_not_undone_by_who_imports_the_key_from_before(
+        self, world: World
+    ) -> None:
+        """No list names it any more."""
+        key = forged(f"xmpp:{JULIET}")
+        phone = await world.person(JULIET, key=key.secret)
+        await phone.ox.revoke(Revocation.COMPROMISED)
+        await phone.ox.generate()
+        await phone.flush()
+        laptop = world.stranger(JULIET)
+        await laptop.gather(laptop)
+        async with refused(ErrorCode.DATA_MISSING, laptop):
+            await laptop.ox.adopt(key.secret)
+        with pytest.raises(PeerMisbehaved, match="revoked"):
+            await laptop.adopt(key.secret)
+        told = await KeyEvents(laptop.store, laptop.jid).pending()
+        assert key.name not in {each.key for each in told}
+        await laptop.hear_of(phone)
+        assert (await laptop.ox.keys(laptop.jid)).find(Fingerprint(key.name)) is None
+        assert await laptop.flush() == []
+
+    async def test_g_14_a_device_that_may_not_know_of_it_signs_nothing(self, world: World) -> None:
+        key = forged(f"xmpp:{JULIET}")
+        phone = await world.person(JULIET, key=key.secret)
+        world.ahead = LATER
+        world.announce(JULIET, key.revoked().public)
+        address = metadata_address(phone.jid)
+        await phone.ox.feed(Fetch(address), world.nodes[address])
+        async with refused(ErrorCode.DATA_MISSING, phone):
+            await phone.seal(phone)
+        async with refused(ErrorCode.DATA_MISSING, phone):
+            await phone.ox.sign([body("x")], {phone.jid})
+
+    async def test_the_own_key_is_not_adopted_again(self, two: tuple[Person, Person]) -> None:
+        juliet, _ = two
+        own = await juliet.ox.own_key()
+        async with refused(ErrorCode.API_MISUSE, juliet):
+            await juliet.ox.adopt(own.material, replacing=own.certificate.fingerprint)
+
+    async def test_g_12_a_replaced_key_that_a_server_lists_again_gets_no_copy(
+        self, world: World
+    ) -> None:
+        former, key = forged(f"xmpp:{JULIET}"), forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=former.secret)
+        await juliet.adopt(key.secret, replacing=Fingerprint(former.name))
+        await juliet.flush()
+        for _ in range(2):
+            world.ahead += LATER
+            world.announce(JULIET, key.public, former.public)
+            await juliet.hear_of(juliet)
+            assert recipients(await juliet.seal(juliet)) == {key_id(key)}
 
     async def test_without_its_former_key_what_was_sealed_to_it_is_lost(self, world: World) -> None:
         juliet, romeo = await world.person(JULIET), await world.person(ROMEO)

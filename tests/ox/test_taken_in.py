@@ -5,6 +5,7 @@ Rule: each refusal is one typed error that leaves the store as it was.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +49,17 @@ class TestSinceItWasOpened:
         async with refused(ErrorCode.API_MISUSE, stage.mercutio):
             await stage.mercutio.ox.mark_handled(opened)
         await stage.juliet.ox.mark_handled(opened)
+
+    async def test_its_signer_was_retired_before_it_was_opened(self, stage: Stage) -> None:
+        letter, stamp = await stage.romeo.seal(stage.juliet), stage.world.clock()
+        opened = await stage.juliet.open(letter, stage.romeo, stamp=stamp)
+        await asyncio.sleep(1.1)  # a revocation tells its second
+        await stage.juliet.fetch_key(stage.romeos_key.revoked(reason=1).public, of=stage.romeo)
+        async with refused(ErrorCode.BAD_SIGNATURE, stage.juliet):
+            await stage.juliet.ox.mark_handled(opened)
+        again = await stage.juliet.open(letter, stage.romeo, stamp=stamp)
+        assert again.retired
+        await stage.juliet.ox.mark_handled(again)
 
 
 class TestReplay:

@@ -72,7 +72,7 @@ class TestUnreachable:
         )
         other = Person(stage.network, tybalt)
         await other.learn(tybalt)
-        await other.ox.adopt(key.secret)
+        await other.adopt(key.secret)
         await other.flush()
         del stage.people["tybalt"]  # his first device cannot read what is for the new key
         await stage.juliet.hear_of(other)

@@ -103,7 +103,7 @@ class TestFilesFromDisk:
         one, two, three = entries(
             written,
             f"<feed xmlns='{ATOM}' xml:base='https://a.example/b/' xml:lang='fr'>"
-            "<author><name>Feed</name></author>"
+            "<author><name>Feed</name></author>text between"
             "<entry><title>1</title></entry>"
             "<entry xml:base='c/' xml:lang='de'><author><name>Own</name></author></entry>"
             "<entry><source><author><name>Elsewhere</name></author></source></entry></feed>",
@@ -146,13 +146,20 @@ class TestRefusals:
             ),
             ("<rss version='2.0'><channel/></rss>", FeedFault.NOT_ATOM),
             (FEED.replace(ATOM, "urn:other"), FeedFault.NOT_ATOM),
+            # lxml forgives the first namespace for what it says of the second.
+            ("<entry xmlns='http://a/{b}c'><d xmlns='e/f:/g'/></entry>", FeedFault.NOT_ATOM),
             (f"<feed xmlns='{ATOM}'><title>Empty</title></feed>", FeedFault.NO_ENTRIES),
+            (
+                f"<feed xmlns='{ATOM}' xml:base='http://a]b/'><entry xml:base='c'/></feed>",
+                FeedFault.BAD_ENTRY,
+            ),
             (FEED.replace("One", "<b>" * 100 + "</b>" * 100), FeedFault.BAD_ENTRY),
             (FEED.replace("One", "x" * (1024 * 1024 + 1)), FeedFault.BAD_ENTRY),
         ],
         ids=[
             "empty", "no markup", "cut off", "unknown entity", "doctype", "external entity",
-            "internal entities", "RSS", "another namespace", "no entries", "too deep", "too long",
+            "internal entities", "RSS", "another namespace", "a namespace in braces",
+            "no entries", "a base that is none", "too deep", "too long",
         ],
     )  # fmt: skip
     def test_a_bad_file_is_one_clear_error(

@@ -226,7 +226,10 @@ class TestBackup:
         assert present in result.stderr
         assert "--replace" in result.stderr
         assert empty.secrets() == before
-        restored = empty.told("restore", file, *options, "--replace", present)
+        chosen = (*options, "--replace", present)
+        assert "--only-key" in empty.run("restore", file, *chosen, status=2).stderr
+        assert empty.secrets() == before
+        restored = empty.told("restore", file, *chosen, "--only-key")
         assert restored["fingerprint"] == saved
 
     @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ Sequoia judges keys by that one; a test that needs another time moves ``World.ah
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ import pytest
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.effects import Effect, Publish, Send
-from e2ee.errors import E2eeError, ErrorCode
+from e2ee.errors import DataMissing, E2eeError, ErrorCode
 from e2ee.limits import MAX_PKESK
 from e2ee.names import BareJid, Fetch, Fingerprint, Jid, NodeAddress
 from e2ee.outbox import Outbox
@@ -97,7 +97,7 @@ class World:
         if key is None:
             await somebody.ox.generate()
         else:
-            await somebody.ox.adopt(key)
+            await somebody.adopt(key)
         await somebody.flush()
         return somebody
 
@@ -150,6 +150,19 @@ class Person:
         fetch = Fetch(metadata_address(somebody.jid))
         await self.ox.feed(fetch, self.world.nodes.get(fetch.address))
         await self.gather(somebody)
+
+    async def adopt(self, key: Secret, *, replacing: Fingerprint | None = None) -> Fingerprint:
+        """Take over a key, after looking at what is published of it."""
+        return await self.looked(lambda: self.ox.adopt(key, replacing=replacing))
+
+    async def looked(self, act: Callable[[], Awaitable[Fingerprint]]) -> Fingerprint:
+        """Do what needs a look at our own keys, with that look."""
+        try:
+            return await act()
+        except DataMissing as missing:
+            for fetch in missing.fetches:
+                await self.ox.feed(fetch, self.world.nodes.get(fetch.address))
+            return await act()
 
     async def fetch_key(self, raw: bytes, of: Person | None = None) -> None:
         """Take in a public key, whatever its node holds."""

@@ -30,7 +30,7 @@ from xmpp_e2ee.cli.key_options import (
 )
 from xmpp_e2ee.cli.key_screen import grouped, show_change
 from xmpp_e2ee.cli.screen import Paper, show_line
-from xmpp_e2ee.key_changes import check_list, waiting
+from xmpp_e2ee.key_changes import check_list, taken_over, waiting
 from xmpp_e2ee.key_files import STANDARD, KeyFileError, read_file, write_new_file
 from xmpp_e2ee.unlocking import PassphraseError, read_secret_line
 
@@ -92,7 +92,8 @@ def import_(whose: Whose, file: Path, only_key: bool, as_json: bool) -> None:
     async def adopt() -> tuple[Fingerprint, int]:
         async with whose.open(unlocks) as account:
             await check_list(account, only_key=only_key)
-            return await account.adopt(material), await waiting(account)
+            adopted = await taken_over(account, lambda: account.adopt(material), only_key=only_key)
+            return adopted, await waiting(account)
 
     show_change(whose, *run(adopt()), "is taken over", as_json=as_json)
 
@@ -185,7 +186,11 @@ def restore(
         async with whose.open(unlocks) as account:
             opened = await open_backup(account, element, code)
             await check_list(account, only_key=only_key)
-            restored = await take_over(account, opened, chosen=chosen, replacing=replacing)
+            restored = await taken_over(
+                account,
+                lambda: take_over(account, opened, chosen=chosen, replacing=replacing),
+                only_key=only_key,
+            )
             return restored, await waiting(account), opened
 
     try:
