@@ -43,6 +43,7 @@ __all__ = [
     "MAX_SKESK",
     "MAX_TEXT_BYTES",
     "MAX_TYPE_CHARS",
+    "MAX_VALUE_BYTES",
     "MAX_XML_BYTES",
     "MIN_EXPANSION_BYTES",
     "MIN_RSA_BITS",
