@@ -30,6 +30,7 @@ class Lanes:
         self._inside: set[asyncio.Task[Any] | None] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._closed = False
 
     @asynccontextmanager
     async def take(self, scope: Key) -> AsyncIterator[Turn]:
@@ -39,11 +40,13 @@ class Lanes:
             scope: where reads and changes may lie; ``()`` for the whole store.
 
         Raises:
-            ApiMisuse: the scope is none; the task is inside already.
+            ApiMisuse: the scope is none; the task is inside already; the lanes are closed.
             StoreFailed: ``store-locked`` after a bounded wait.
         """
         turn = Turn(scope)
         task = self._outside()
+        if self._closed:
+            raise ApiMisuse("the store is closed")
         lane = self._lanes.setdefault(scope[:1], _Lane())
         lane.users += 1
         self._empty.clear()
@@ -63,14 +66,21 @@ class Lanes:
             if not self._lanes:
                 self._empty.set()
 
+    def close(self) -> None:
+        """Let nobody get in line any more.
+
+        Raises:
+            ApiMisuse: the task is inside itself.
+        """
+        self._outside()
+        self._closed = True
+
     async def emptied(self) -> None:
         """Wait until nobody is inside or in line.
 
         Raises:
-            ApiMisuse: the task is inside itself.
             StoreFailed: ``store-locked`` after a bounded wait.
         """
-        self._outside()
         await waited(self._empty.wait(), deadline())
 
     def _outside(self) -> asyncio.Task[Any] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -21,7 +21,7 @@ from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.secret import Secret
 from e2ee.storage import Change, Key, Put, Transaction
 from e2ee.stores.lanes import Lanes
-from e2ee.stores.postgres_connection import Connection, retried
+from e2ee.stores.postgres_connection import STATEMENT_TIME, Connection, retried
 from e2ee.stores.postgres_pool import Pool, Seat
 from e2ee.stores.postgres_schema import SCHEMA, begin, check_schema
 from e2ee.stores.rows import AFTER_PREFIX, checksum, key_bytes, parse_key_bytes
@@ -36,7 +36,9 @@ _T = TypeVar("_T")
 
 _HEAD: Final = 1024  # bytes of a key in the index, which takes some 2,700 of a row
 _PART: Final = 8 * 1024 * 1024  # bytes of keys and values in one statement
+_IN_LINE: Final = 0.05  # seconds that a connection waits for an account; most blocks take less
 _ASKING_TIME: Final = 30.0  # seconds to ask what became of a commit
+_NO_REASONS: Final = {ErrorCode.STORE_UNREACHABLE, ErrorCode.STORE_FAILED}  # to refuse a commit
 
 _SAVE: Final = f"""
     SAVEPOINT begun;
@@ -65,7 +67,10 @@ _CHANGE: Final = """
     INSERT INTO xmpp_e2ee.receipt (client, seat, number, written) VALUES ($8, $9, $10, now())
     ON CONFLICT (client, seat) DO UPDATE SET number = excluded.number, written = excluded.written
 """
-_RECEIPT: Final = "SELECT number FROM xmpp_e2ee.receipt WHERE client = $1 AND seat = $2"
+_RENEW_RECEIPT: Final = """
+    UPDATE xmpp_e2ee.receipt SET written = now()
+    WHERE client = $1 AND seat = $2 AND number = $3 RETURNING number
+"""
 _NEW_CLIENT: Final = "SELECT uuid_send(gen_random_uuid())"
 _FORGET: Final = """
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
@@ -82,14 +87,18 @@ class PostgresStore:
 
     Blocks whose scopes do not overlap run side by side, in this process, in others and on other
     hosts, as many in this store as it has connections; tasks that want one account (the first part
-    of a scope) wait in line without one. Whoever holds a scope and vanishes with their host is
+    of a scope) wait in line without one, and so do those whose account is held elsewhere, but for
+    the moments in which they try it. A block of the whole store, ``()``, keeps out all others, also
+    while it waits: it is for maintenance. Whoever holds a scope and vanishes with their host is
     given up after a minute, as is a block that asks nothing for so long.
 
     What fails for a moment is tried again: a connection that died while it was idle, a deadlock, a
     serialisation failure. A connection that breaks in a block ends the block, with nothing kept.
-    When it breaks in a commit, the store connects again and looks for the receipt that each commit
-    leaves, so that success and ``store-unreachable`` are both certain; ``store-uncertain`` is left
-    for when the server does not come back in time.
+    When it breaks in a commit, or the answer is open to doubt, the store connects again and looks
+    for the receipt that each commit leaves. It renews a receipt that it finds, so that whoever must
+    have this second commit, be it disk or standby, has the first one too. So success and
+    ``store-unreachable`` are both certain; ``store-uncertain`` is left for when the server, or the
+    standby that it waits for, does not come back in time.
 
     The store belongs to one event loop of one process; after a fork, the child opens its own. A
     pooler between must give a transaction one server process (PgBouncer's transaction mode, with
@@ -144,11 +153,14 @@ class PostgresStore:
 
         Raises:
             ApiMisuse: this task is inside a block, or the process is a fork.
-            StoreFailed: ``store-locked`` after a bounded wait for the other blocks.
+            StoreFailed: ``store-locked`` after a bounded wait for the other blocks. They go on, and
+                their connections are closed when they end.
         """
-        if not self._pool.closed:
-            self._pool.live()
+        self._pool.refuse_fork()
+        self._lanes.close()
+        try:
             await self._lanes.emptied()
+        finally:
             await self._pool.close()
 
     async def __aenter__(self) -> Self:
@@ -166,8 +178,15 @@ class PostgresStore:
             StoreFailed: ``store-locked`` after a bounded wait; ``store-too-new`` when a later
                 release has migrated the tables meanwhile; otherwise as in :meth:`open`.
         """
-        self._pool.live()
-        async with self._lanes.take(scope) as turn, self._pool.seat(turn.deadline) as seat:
+        self._pool.refuse_fork()
+        async with self._lanes.take(scope) as turn, AsyncExitStack() as stack:
+            # Each time on a seat taken anew: one that waits would be missed by other accounts.
+            begin = partial(self._begun, scope, turn)
+            yield await retried(lambda: stack.enter_async_context(begin()), turn.deadline)
+
+    @asynccontextmanager
+    async def _begun(self, scope: Key, turn: Turn) -> AsyncIterator[Transaction]:
+        async with self._pool.seat(turn.deadline) as seat:
             transaction = _PostgresTransaction(seat, self._client, scope, turn)
             await transaction.begin()
             yield transaction
@@ -186,8 +205,10 @@ class _PostgresTransaction:
         self._turn = turn
 
     async def begin(self) -> None:
-        until = self._turn.deadline
-        self._connection, said = await retried(partial(self._enter, until, _SAVE), until)
+        time = max(0, self._turn.deadline - asyncio.get_running_loop().time())
+        if self._scope:  # who waits for the whole store keeps the others out anyhow
+            time = min(time, _IN_LINE)
+        self._connection, said = await self._enter(time, _SAVE)
         if said != _SAVED:
             await check_schema(self._connection)
 
@@ -217,26 +238,24 @@ class _PostgresTransaction:
         return page
 
     async def commit(self, changes: Sequence[Change]) -> None:
-        self._turn.finish(changes)
-        if not changes:
+        final = self._turn.finish(changes)
+        if not final:
             return
-        self._seat.commits += 1
-        await self._again(partial(self._write, changes))
-        try:
-            said = await self._connection.script("COMMIT")
-        except StoreFailed:
-            if self._connection.usable:  # the server answered: it has refused
-                raise
-            said = "COMMIT" if await self._is_kept() else ""
-        if said != "COMMIT":
-            raise StoreFailed(ErrorCode.STORE_UNREACHABLE, "the connection broke before a commit")
+        async with self._seat.use:
+            self._seat.commits += 1
+            await self._again(partial(self._write, final))
+            try:
+                await self._connection.commit(STATEMENT_TIME)
+            except StoreFailed as failure:
+                in_doubt = not self._connection.usable or failure.code in _NO_REASONS
+                if not in_doubt or not await self._is_kept():
+                    raise
 
-    async def _enter(self, until: float, then: str) -> tuple[Connection, str]:
+    async def _enter(self, time: float, then: str) -> tuple[Connection, str]:
         """Begin the transaction, on a connection that is alive; return what ``then`` answers."""
         while True:
             reused = self._seat.taken
             connection = await self._seat.connection()
-            time = max(0, until - asyncio.get_running_loop().time())
             try:
                 return connection, await connection.script(begin(self._scope, time) + then, time)
             except StoreFailed as failure:
@@ -248,7 +267,8 @@ class _PostgresTransaction:
                 await self._seat.drop()  # it had died before; nobody asked it for anything
 
     async def _rows(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
-        return await self._again(partial(self._connection.rows, statement, *values))
+        async with self._seat.use:
+            return await self._again(partial(self._connection.rows, statement, *values))
 
     async def _again(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Make the attempt, and again while it collides; from each failure the block goes on.
@@ -274,9 +294,11 @@ class _PostgresTransaction:
             )
 
     async def _is_kept(self) -> bool:
-        """Find out, over another connection, what became of a commit whose answer was lost.
+        """Find out, over another connection, what became of a commit whose answer is in doubt.
 
         The locks are taken anew, so that the server is through with the commit when it is asked.
+        The receipt alone may be that of a commit which a standby that counts does not have yet; it
+        counts when one more commit, which cannot be there without it, has gone all the way.
 
         Raises:
             StoreFailed: ``store-uncertain`` when nobody could be asked in time.
@@ -284,19 +306,22 @@ class _PostgresTransaction:
         until = asyncio.get_running_loop().time() + _ASKING_TIME
         try:
             # Whatever it answers may pass: a server that starts, or is still a standby.
-            receipts = await retried(partial(self._receipts, until), until, frozenset(ErrorCode))
+            return await retried(partial(self._has_receipt, until), until, frozenset(ErrorCode))
         except StoreFailed:
             raise StoreFailed(
                 ErrorCode.STORE_UNCERTAIN,
-                "the connection broke in a commit, and the server is away",
+                "a commit was put in doubt, and nobody could be asked in time",
             ) from None
-        return receipts == [self._seat.commits]
 
-    async def _receipts(self, until: float) -> list[int]:
-        connection, _ = await self._enter(until, "")
-        return [
-            number for (number,) in await connection.rows(_RECEIPT, self._client, self._seat.number)
-        ]
+    async def _has_receipt(self, until: float) -> bool:
+        now = asyncio.get_running_loop().time
+        await self._seat.drop()
+        connection, _ = await self._enter(max(0, until - now()), "")
+        receipt = (self._client, self._seat.number, self._seat.commits)
+        found = await connection.rows(_RENEW_RECEIPT, *receipt)
+        if found:
+            await connection.commit(max(0, until - now()))
+        return bool(found)
 
 
 def _split(raw_key: bytes) -> tuple[bytes, bytes, bytes]:

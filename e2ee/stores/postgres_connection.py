@@ -45,6 +45,7 @@ _CODES: Final = {
     "28": ErrorCode.STORE_FORBIDDEN,  # no such user, wrong password
     "3F000": ErrorCode.STORE_CORRUPT,  # no such schema
     "40": ErrorCode.STORE_LOCKED,  # deadlocks and serialisation failures
+    "40003": ErrorCode.STORE_UNREACHABLE,  # what a pooler says of a server that it has lost
     "42": ErrorCode.STORE_CORRUPT,  # constant statements: the tables are wrong
     "42501": ErrorCode.STORE_FORBIDDEN,  # not granted
     "53100": ErrorCode.STORE_FULL,
@@ -62,12 +63,12 @@ class Connection:
     """One connection, whose failures are ``StoreFailed`` without the server's or driver's text.
 
     It is in doubt from the moment when something is sent until the server has answered, were it
-    with an error. Whoever is cancelled or cut off between leaves it in doubt for good.
+    with an error. Whoever is cancelled or cut off between leaves it in doubt for good. It is one
+    task's at a time.
     """
 
     def __init__(self, driver: asyncpg.Connection[asyncpg.Record]) -> None:
         self._driver = driver
-        self._one_at_a_time = asyncio.Lock()
         self._in_doubt = False
         self._process = os.getpid()
 
@@ -102,6 +103,31 @@ class Connection:
             self._driver.fetch, statement, *values, timeout=STATEMENT_TIME + _GRACE
         )
 
+    async def commit(self, time: float) -> None:
+        """Commit, and believe only an answer without reservations.
+
+        A server that waits for a standby, and is asked to stop, warns that the standby may not have
+        what it commits nonetheless; one that has no transaction any more warns of that.
+
+        Args:
+            time: seconds that the server may take.
+
+        Raises:
+            StoreFailed: ``store-unreachable`` also for such an answer.
+        """
+        reservations: list[object] = []
+
+        def hear(_: object, message: object) -> None:
+            reservations.append(message)
+
+        self._driver.add_log_listener(hear)
+        try:
+            said = await self.script("COMMIT", time)
+        finally:
+            self._driver.remove_log_listener(hear)
+        if reservations or said != "COMMIT":
+            raise StoreFailed(ErrorCode.STORE_UNREACHABLE, "the server put a commit in doubt")
+
     async def drop(self) -> None:
         """Close it, after the server has given up on what nobody waits for any more.
 
@@ -115,19 +141,18 @@ class Connection:
     ) -> _T:
         from asyncpg import PostgresError
 
-        async with self._one_at_a_time:
-            if self._in_doubt:
-                raise StoreFailed(ErrorCode.STORE_UNREACHABLE, "the connection was given up")
-            self._in_doubt = True
-            try:
-                answer = await ask(*arguments, timeout=timeout)
-            except PostgresError as error:
-                self._in_doubt = self._driver.is_closed()
-                raise _failure(error) from None
-            except Exception as error:
-                raise _failure(error) from None
-            self._in_doubt = False
-            return answer
+        if self._in_doubt:
+            raise StoreFailed(ErrorCode.STORE_UNREACHABLE, "the connection was given up")
+        self._in_doubt = True
+        try:
+            answer = await ask(*arguments, timeout=timeout)
+        except PostgresError as error:
+            self._in_doubt = self._driver.is_closed()
+            raise _failure(error) from None
+        except Exception as error:
+            raise _failure(error) from None
+        self._in_doubt = False
+        return answer
 
 
 async def connect(dsn: Secret) -> Connection:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Final
 
-from e2ee.errors import ApiMisuse, StoreFailed
+from e2ee.errors import StoreFailed
 from e2ee.secret import Secret
 from e2ee.stores.lanes import waited
 from e2ee.stores.postgres_connection import Connection, connect, refuse_fork
@@ -28,11 +28,13 @@ class Seat:
     Attributes:
         number: which of the places it is, from 0.
         commits: how many were begun here, over all of its connections.
+        use: held over everything that belongs together, by whoever the seat is lent to.
     """
 
     def __init__(self, number: int, dsn: Secret) -> None:
         self.number = number
         self.commits = 0
+        self.use = asyncio.Lock()
         self._dsn = dsn
         self._connection: Connection | None = None
         self._idle_since = 0.0
@@ -45,7 +47,7 @@ class Seat:
     @property
     def at_rest(self) -> bool:
         """Whether nothing need be done to leave it to the next one."""
-        return self._connection is None or self._connection.at_rest
+        return not self.use.locked() and (self._connection is None or self._connection.at_rest)
 
     async def connection(self) -> Connection:
         """Return a usable connection, made first where there is none."""
@@ -91,19 +93,8 @@ class Pool:
         self._process = os.getpid()
         self._closed = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._closed
-
-    def live(self) -> None:
-        """Refuse to go on after the end, or in a fork.
-
-        Raises:
-            ApiMisuse: as said.
-        """
-        if self._closed:
-            raise ApiMisuse("the store is closed")
+    def refuse_fork(self) -> None:
+        """Refuse to be used by a process that inherited it; see ``postgres_connection``."""
         refuse_fork(self._process)
 
     @asynccontextmanager
@@ -121,22 +112,29 @@ class Pool:
         try:
             yield seat
         finally:
-            if seat.at_rest:
+            if seat.at_rest and not self._closed:
                 self._take_back(seat)
             else:
                 # A task of its own: locks are let go of whoever is cancelled meanwhile.
-                tidying = asyncio.create_task(seat.tidy())
+                tidying = asyncio.create_task(self._tidy(seat))
                 self._tidying.add(tidying)
                 tidying.add_done_callback(lambda done: self._tidied(done, seat))
                 await asyncio.shield(tidying)
 
     async def close(self) -> None:
-        """Close all connections, of which none is lent any more. A second call does nothing."""
+        """Close all connections, those that are lent when they are given back."""
         self._closed = True
         while self._tidying:
             await asyncio.wait(self._tidying)
         for seat in self._free:
             await seat.drop()
+
+    async def _tidy(self, seat: Seat) -> None:
+        async with seat.use:  # after what the block has left at work
+            if self._closed:
+                await seat.drop()
+            else:
+                await seat.tidy()
 
     def _tidied(self, tidying: asyncio.Task[None], seat: Seat) -> None:
         self._tidying.remove(tidying)

@@ -95,7 +95,7 @@ async def migrate(dsn: str) -> tuple[int, int]:
         if before < SCHEMA:
             make = "" if before else _MAKE_SCHEMA
             await connection.script(make + "".join(_STEPS[before:]))
-        await connection.script("COMMIT")
+        await connection.commit(STATEMENT_TIME)
     finally:
         await connection.drop()
     return before, SCHEMA
@@ -125,23 +125,26 @@ def begin(scope: Key, time: float) -> str:
     """Return the statements that begin a transaction as the only one in ``scope``.
 
     Whatever the operator has set for this user, the transaction writes, sees what was committed
-    before each of its statements, and is flushed to the disk. A scope's lock is exclusive, and
-    shared are those of the scopes around it, the widest first. All of them end with the
-    transaction, so that a pooler between may give each transaction another server process.
+    before each of its statements, is flushed to the disk, and is told what a commit may lack. A
+    scope's lock is exclusive, and shared are those of the scopes around it, the widest first. All
+    of them end with the transaction, so that a pooler between may give each transaction another
+    server process.
 
     Args:
         scope: ``()`` for the whole store.
-        time: seconds to wait for the locks.
+        time: seconds to wait for each of the locks.
     """
     around = [f"pg_advisory_xact_lock_shared({_lock(scope[:size])})" for size in range(len(scope))]
     return f"""
         BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-        SET LOCAL statement_timeout = {_milliseconds(time)};
+        SET LOCAL statement_timeout = {_milliseconds(STATEMENT_TIME)};
+        SET LOCAL lock_timeout = {_milliseconds(time)};
+        SET LOCAL client_min_messages = warning;
         SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(_IDLE_TIME)};
         SELECT set_config('synchronous_commit', 'on', true)
             WHERE current_setting('synchronous_commit') IN ('off', 'local');
         SELECT {", ".join((*around, f"pg_advisory_xact_lock({_lock(scope)})"))};
-        SET LOCAL statement_timeout = {_milliseconds(STATEMENT_TIME)};
+        SET LOCAL lock_timeout = 0;
     """
 
 

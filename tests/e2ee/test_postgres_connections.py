@@ -82,9 +82,12 @@ async def test_a_connection_that_dies_in_a_block_ends_the_block(
 
 
 async def test_a_connection_that_dies_in_line_is_replaced_and_waits_again(
-    dsn: str, store: PostgresStore, rival: asyncpg.Connection[asyncpg.Record]
+    store: PostgresStore,
+    rival: asyncpg.Connection[asyncpg.Record],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await put(store, A)
+    monkeypatch.setattr(postgres, "_IN_LINE", 30.0)
     lock = f"pg_advisory_xact_lock({postgres_schema._lock(ME)})"
     async with rival.transaction():
         await rival.execute(f"SELECT {lock}")
@@ -151,7 +154,6 @@ async def test_r_01_a_commit_whose_answer_is_lost_is_known_to_be_kept(
         running.lose_answer = b"COMMIT\0"
         async with store.exclusive(ME) as transaction:
             await transaction.commit([Put(A, b"%d" % number), Put(B, b"%d" % number)])
-            running.lose_answer = None
         assert running.lost == number + 1
         assert await get(store, A) == await get(store, B) == b"%d" % number
 
@@ -168,7 +170,6 @@ async def test_r_01_a_commit_that_is_lost_is_known_not_to_be_kept(
         await asyncio.sleep(0.05)
         assert await failed(transaction.commit([Put(A, b"2")])) is ErrorCode.STORE_UNREACHABLE
         await meanwhile
-    running.lose = None
     assert running.lost == 1
     assert await get(store, A) == b"3"
 
@@ -187,7 +188,6 @@ async def test_r_01_a_commit_is_uncertain_when_nobody_can_be_asked(
             running.lose = b"COMMIT\0"
         running.refuse = True
         assert await failed(transaction.commit([Put(A, b"2")])) is ErrorCode.STORE_UNCERTAIN
-    running.lose = running.lose_answer = None
     assert await failed(get(store, A)) is ErrorCode.STORE_UNREACHABLE
     running.refuse = False
     assert await get(store, A) == (b"2" if kept else b"1")

@@ -89,58 +89,6 @@ async def test_r_06_another_process_waits_no_longer_than_the_bound(
         assert await get(other, A) == b"2"
 
 
-async def test_a_full_pool_is_waited_for_no_longer_than_the_bound(
-    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended = asyncio.Event()
-
-    async def hold(scope: Key) -> None:
-        async with store.exclusive(scope):
-            await ended.wait()
-
-    async with asyncio.TaskGroup() as group:
-        for letter in "abc":
-            group.create_task(hold((letter,)))
-        await asyncio.sleep(0.1)
-        monkeypatch.setattr(turns, "_LOCK_WAIT", 0.05)
-        with pytest.raises(StoreFailed) as failure:
-            await put(store, A)
-        assert failure.value.code is ErrorCode.STORE_LOCKED
-        monkeypatch.undo()
-        ended.set()
-    await put(store, A)
-
-
-async def test_close_waits_for_the_blocks_before_it_and_refuses_those_after(dsn: str) -> None:
-    store = await PostgresStore.open(dsn)
-    ended, held = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        async with store.exclusive(ME) as transaction:
-            held.set()
-            await ended.wait()
-            await transaction.commit([Put(A, b"1")])
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(hold())
-        await held.wait()
-        in_line = group.create_task(put(store, (*ME, "b")))
-        await asyncio.sleep(0)
-        closing = group.create_task(store.close())
-        await asyncio.sleep(0.05)
-        assert not closing.done()
-        ended.set()
-        await closing
-        assert in_line.done()
-        with pytest.raises(ApiMisuse):
-            await put(store, A)
-    await store.close()
-    async with await PostgresStore.open(dsn) as store, store.exclusive(()) as transaction:
-        assert [*await transaction.scan(())] == [(A, b"1"), ((*ME, "b"), b"1")]
-        with pytest.raises(ApiMisuse):
-            await store.close()
-
-
 async def test_reads_of_one_block_may_be_asked_for_together(store: PostgresStore) -> None:
     keys = [(*ME, str(number)) for number in range(20)]
     async with store.exclusive(ME) as transaction:

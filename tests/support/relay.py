@@ -17,8 +17,10 @@ class Relay:
 
     Attributes:
         port: on loopback.
-        lose: ends a connection where the client sends it, instead of passing it on.
-        lose_answer: ends a connection where the server answers what the client sends.
+        lose: ends a connection where the client sends it, instead of passing it on; once.
+        lose_answer: ends a connection where the server answers what the client sends; once.
+        instead: answers the client so where something was lost, and ends the connection later, when
+            the client sends more.
         silent: passes no answer on.
         refuse: ends every new connection at once.
         lost: how often something was lost.
@@ -28,6 +30,7 @@ class Relay:
         self.port = 0
         self.lose: bytes | None = None
         self.lose_answer: bytes | None = None
+        self.instead: bytes | None = None
         self.silent = False
         self.refuse = False
         self.lost = 0
@@ -42,6 +45,9 @@ class Relay:
         answering = asyncio.create_task(self._answer(server_reader, writer))
         try:
             await self._ask(reader, server_writer, server_reader, answering)
+            if self.instead is not None:
+                writer.write(self.instead)
+                await reader.read(1)
         finally:
             answering.cancel()
             await _close(server_writer)
@@ -57,9 +63,11 @@ class Relay:
         while sent := await reader.read(65536):
             if self.lose is not None and self.lose in sent:
                 self.lost += 1
+                self.lose = None
                 return
             if self.lose_answer is not None and self.lose_answer in sent:
                 self.lost += 1
+                self.lose_answer = None
                 answering.cancel()
                 await asyncio.wait([answering])
                 server_writer.write(sent)
