@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from e2ee.stores.files import flush_names
+
 __all__ = ["STANDARD", "KeyFileError", "read_file", "write_new_file"]
 
 STANDARD: Final = Path("-")
@@ -45,7 +47,7 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def write_new_file(path: Path, content: bytes, *, secret: bool) -> None:
-    """Make a file that survives a power cut, or write to standard output unless it is a terminal.
+    """Make a file that survives a power cut, name and all; or write to standard output.
 
     Args:
         path: which, or ``STANDARD``.
@@ -53,7 +55,8 @@ def write_new_file(path: Path, content: bytes, *, secret: bool) -> None:
         secret: whether its mode is 0600, whatever the umask.
 
     Raises:
-        KeyFileError: it is there already, or cannot be written; then it is not there.
+        KeyFileError: it is there already, or cannot be written; then it is not there. Standard
+            output is a terminal.
     """
     if path == STANDARD:
         if sys.stdout.isatty():
@@ -70,7 +73,8 @@ def write_new_file(path: Path, content: bytes, *, secret: bool) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+            flush_names(path.absolute().parent)
+        except BaseException:  # Ctrl-C too: nothing half is left, above all no half secret
             path.unlink()
             raise
     except OSError as error:

@@ -11,7 +11,6 @@ raises holds the file's lock, because the store's own lock may end with the comm
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import stat
@@ -23,6 +22,7 @@ from tempfile import mkstemp
 from typing import Final
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.stores.files import flush_names, system_failure
 from e2ee.stores.turns import deadline, locked
 
 __all__ = ["AnchorFiles"]
@@ -36,16 +36,6 @@ _DIRECTORY_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 _NAME_BYTES: Final = 16  # 32 hexadecimal digits
 _PAUSE: Final = 0.002  # seconds; about as long as a flush
-_CODES: Final = {
-    errno.ENOSPC: ErrorCode.STORE_FULL,
-    errno.EDQUOT: ErrorCode.STORE_FULL,
-    errno.EFBIG: ErrorCode.STORE_FULL,
-    errno.EACCES: ErrorCode.STORE_FORBIDDEN,
-    errno.EPERM: ErrorCode.STORE_FORBIDDEN,
-    errno.EROFS: ErrorCode.STORE_FORBIDDEN,
-    errno.ELOOP: ErrorCode.STORE_FORBIDDEN,  # a symbolic link, where none is followed
-    errno.ENOTDIR: ErrorCode.STORE_FORBIDDEN,
-}
 _flush: Final = getattr(os, "fdatasync", os.fsync)  # not everywhere; the content is enough
 
 
@@ -110,7 +100,7 @@ def _make_directory(directory: Path) -> None:
     with suppress(FileExistsError):
         directory.mkdir(_DIRECTORY_MODE)
         directory.chmod(_DIRECTORY_MODE)  # whatever the umask has taken away
-        _flush_names(directory.parent)
+        flush_names(directory.parent)
 
 
 def _check_directory(directory: Path) -> None:
@@ -143,7 +133,7 @@ def _create(path: Path, generation: int) -> None:
             os.link(draft, path)
     finally:
         os.unlink(draft)
-    _flush_names(path.parent)
+    flush_names(path.parent)
 
 
 @contextmanager
@@ -209,21 +199,10 @@ def _slot(generation: int, slot: int, path: Path) -> bytes:
     return content + blake2b(content + bound, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _flush_names(directory: Path) -> None:
-    """Let the names in a directory, too, survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """Raise what the system raises as ``StoreFailed``, without its text."""
     try:
         yield
     except OSError as error:
-        code = _CODES.get(error.errno or 0, ErrorCode.STORE_FAILED)
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        raise StoreFailed(code, f"the anchor failed with {name}") from None
+        raise system_failure(error, "the anchor") from None

@@ -5,13 +5,13 @@ Rule: codes only; an engine's own text may quote what was stored, and goes nowhe
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.stores.files import system_failure
 
 __all__ = ["translated"]
 
@@ -26,13 +26,6 @@ _SQLITE_CODES: Final = {
     sqlite3.SQLITE_NOTADB: ErrorCode.STORE_CORRUPT,
     sqlite3.SQLITE_READONLY: ErrorCode.STORE_FORBIDDEN,
     sqlite3.SQLITE_PERM: ErrorCode.STORE_FORBIDDEN,
-}
-_SYSTEM_CODES: Final = {
-    errno.ENOSPC: ErrorCode.STORE_FULL,
-    errno.EDQUOT: ErrorCode.STORE_FULL,
-    errno.EACCES: ErrorCode.STORE_FORBIDDEN,
-    errno.EPERM: ErrorCode.STORE_FORBIDDEN,
-    errno.EROFS: ErrorCode.STORE_FORBIDDEN,
 }
 
 
@@ -49,6 +42,4 @@ def translated() -> Iterator[None]:
     except UnicodeDecodeError:  # out of sqlite3, which quotes a damaged table in its error's text
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the tables of the store were altered") from None
     except OSError as error:
-        code = _SYSTEM_CODES.get(error.errno or 0, ErrorCode.STORE_FAILED)
-        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-        raise StoreFailed(code, f"the system failed with {name}") from None
+        raise system_failure(error, "the system") from None

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.stores.files import flush_names
 from e2ee.stores.sqlite_errors import translated
 from e2ee.stores.sqlite_schema import check_format, create, upgrade
 
@@ -149,11 +150,7 @@ def _create(path: Path) -> None:
                 raise StoreFailed(ErrorCode.STORE_LOCKED, "the new store is in use by others")
         with suppress(FileExistsError):  # another process was first: its file is as good
             os.link(draft, path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)  # the name, too, survives a power cut
-    finally:
-        os.close(descriptor)
+    flush_names(path.parent)
 
 
 def _check_files(path: Path) -> None:
