@@ -38,7 +38,13 @@ from e2ee.outbox import Job, Outbox, Refused
 from e2ee.ports import Clock, Ports, Primitives
 from e2ee.primitives import NativePrimitives
 from e2ee.secret import Secret
-from e2ee.trust import BlindTrustOnFirstSight, Trust, TrustPolicy
+from e2ee.trust import (
+    BlindTrustBeforeVerification,
+    BlindTrustOnFirstSight,
+    ManualTrust,
+    Trust,
+    TrustPolicy,
+)
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Attribute, Element, element
 from e2ee.xmlwrite import write_xml
@@ -50,6 +56,7 @@ __all__ = [
     "Arrival",
     "Attribute",
     "BareJid",
+    "BlindTrustBeforeVerification",
     "BlindTrustOnFirstSight",
     "CannotDecrypt",
     "Clock",
@@ -70,6 +77,7 @@ __all__ = [
     "KeyEvent",
     "KeyEvents",
     "KeyNews",
+    "ManualTrust",
     "NativePrimitives",
     "NodeAddress",
     "NodeConfig",

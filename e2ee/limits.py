@@ -10,29 +10,35 @@ from typing import Final
 
 __all__ = [
     "MAX_AEAD_CHUNKS",
+    "MAX_ARCHIVED_SESSIONS",
     "MAX_ARGON2_LANES",
     "MAX_ARGON2_MEMORY",
     "MAX_ARGON2_PASSES",
     "MAX_ATTRIBUTES",
     "MAX_BACKUP_KEYS",
+    "MAX_BUNDLE_FETCHES",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CERTIFICATE_PACKETS",
     "MAX_CERTIFICATE_USER_IDS",
     "MAX_CLOCK_SKEW",
     "MAX_DECLARATIONS",
     "MAX_DEPTH",
+    "MAX_DEVICES",
     "MAX_ELEMENTS",
     "MAX_ENCRYPTION_KEYS",
     "MAX_ENVELOPE_AGE",
     "MAX_EXPANSION",
     "MAX_KEY_RING_BYTES",
+    "MAX_LABEL_CHARS",
     "MAX_MESSAGE_BYTES",
+    "MAX_MESSAGE_KEYS",
     "MAX_NAME_BYTES",
     "MAX_NODES_PER_SERVICE",
     "MAX_NODE_CHARS",
     "MAX_OX_AGE",
     "MAX_PKESK",
     "MAX_PLAINTEXT_BYTES",
+    "MAX_PRE_KEYS",
     "MAX_PUBLIC_KEYS",
     "MAX_RELATIVE_NAMESPACES",
     "MAX_RSA_BITS",
@@ -43,6 +49,9 @@ __all__ = [
     "MAX_SECRET_ID_CHARS",
     "MAX_SIGNATURES",
     "MAX_SKESK",
+    "MAX_SKIPPED",
+    "MAX_SKIPPED_CHAINS",
+    "MAX_SKIPPED_KEYS",
     "MAX_TEXT_BYTES",
     "MAX_TYPE_CHARS",
     "MAX_VALUE_BYTES",
@@ -108,3 +117,14 @@ MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones incl
 MAX_ARGON2_PASSES: Final = 16  # over the memory; ours are 3
 MAX_ARGON2_MEMORY: Final = 1024 * 1024  # KiB; ours are 64 MiB, and small devices have 1 GiB
 MAX_ARGON2_LANES: Final = 16  # ours are 4
+
+# OMEMO (XEP-0384)
+MAX_DEVICES: Final = 128  # devices in one list; each may cost a bundle
+MAX_PRE_KEYS: Final = 200  # one-time prekeys in one bundle; everyone has 100
+MAX_MESSAGE_KEYS: Final = 2048  # keys in one message: a room of hundreds with all their devices
+MAX_SKIPPED: Final = 1000  # messages of one chain that one message may pass over (§4.3)
+MAX_SKIPPED_KEYS: Final = 2000  # message keys kept for one session; the oldest go first
+MAX_SKIPPED_CHAINS: Final = 32  # chains of one session of which message keys are kept
+MAX_ARCHIVED_SESSIONS: Final = 16  # of one device, kept for what is still on its way
+MAX_LABEL_CHARS: Final = 256  # characters of a device's label; §5.3.1 recommends less than 53
+MAX_BUNDLE_FETCHES: Final = 20  # bundles of one JID that are asked for within ten minutes

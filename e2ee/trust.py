@@ -10,7 +10,13 @@ from typing import Protocol
 
 from e2ee.names import BareJid, NodeAddress
 
-__all__ = ["BlindTrustOnFirstSight", "Trust", "TrustPolicy"]
+__all__ = [
+    "BlindTrustBeforeVerification",
+    "BlindTrustOnFirstSight",
+    "ManualTrust",
+    "Trust",
+    "TrustPolicy",
+]
 
 
 class Trust(StrEnum):
@@ -34,18 +40,88 @@ class TrustPolicy(Protocol):
         """Return the level of the keys of ``jid`` when no key of that JID was known before."""
         ...
 
+    def later(self, jid: BareJid, *, verified: bool) -> Trust:
+        """Return the level of a device of ``jid`` that appears beside others (OMEMO).
+
+        A key of OpenPGP that appears later is undecided, whatever the policy.
+
+        Args:
+            jid: whose.
+            verified: whether the user has vouched for a key of that JID.
+        """
+        ...
+
+    def uses(self, trust: Trust, *, verified: bool) -> bool:
+        """Say whether a device of this level is encrypted to and believed (OMEMO).
+
+        Args:
+            trust: its level.
+            verified: whether the user has vouched for a key of the same JID.
+        """
+        ...
+
     def owns_node(self, address: NodeAddress, sharer: BareJid) -> bool:
         """Say whether ``sharer`` may share the first secret of the node (XEP-0473 §9)."""
         ...
 
 
-class BlindTrustOnFirstSight:
-    """Believes the first keys of a JID, never later ones; owners only of PEP nodes."""
+class _PepOwners:
+    """Believes about nodes what needs no asking."""
+
+    def owns_node(self, address: NodeAddress, sharer: BareJid) -> bool:
+        """Say yes only for a PEP node, whose service *is* its owner's account."""
+        return bool(address.service.local) and address.service == sharer
+
+
+class BlindTrustOnFirstSight(_PepOwners):
+    """Believes the first keys of a JID, never later ones; none unasked once one is verified.
+
+    The last is XEP-0450 §6.2.
+    """
 
     def first_sight(self, jid: BareJid) -> Trust:
         """Return ``AUTOMATIC``: the first announced keys are believed without asking."""
         return Trust.AUTOMATIC
 
-    def owns_node(self, address: NodeAddress, sharer: BareJid) -> bool:
-        """Say yes only for a PEP node, whose service *is* its owner's account."""
-        return bool(address.service.local) and address.service == sharer
+    def later(self, jid: BareJid, *, verified: bool) -> Trust:
+        """Return ``UNDECIDED``: a server could add a device at any time."""
+        return Trust.UNDECIDED
+
+    def uses(self, trust: Trust, *, verified: bool) -> bool:
+        """Use what was verified, and what was believed blindly while nothing was."""
+        return trust is Trust.AUTHENTICATED or (trust is Trust.AUTOMATIC and not verified)
+
+
+class BlindTrustBeforeVerification(_PepOwners):
+    """Believes every device of a JID until the user verifies one; from then on, no new one.
+
+    What most chat clients do (BTBV). A server can add a device that reads along until then.
+    """
+
+    def first_sight(self, jid: BareJid) -> Trust:
+        """Return ``AUTOMATIC``."""
+        return Trust.AUTOMATIC
+
+    def later(self, jid: BareJid, *, verified: bool) -> Trust:
+        """Return ``AUTOMATIC`` as long as nothing was verified."""
+        return Trust.UNDECIDED if verified else Trust.AUTOMATIC
+
+    def uses(self, trust: Trust, *, verified: bool) -> bool:
+        """Use every level that accepts."""
+        return trust.accepts
+
+
+class ManualTrust(_PepOwners):
+    """Believes nothing that the user has not decided about."""
+
+    def first_sight(self, jid: BareJid) -> Trust:
+        """Return ``UNDECIDED``."""
+        return Trust.UNDECIDED
+
+    def later(self, jid: BareJid, *, verified: bool) -> Trust:
+        """Return ``UNDECIDED``."""
+        return Trust.UNDECIDED
+
+    def uses(self, trust: Trust, *, verified: bool) -> bool:
+        """Use every level that accepts."""
+        return trust.accepts
