@@ -6,7 +6,7 @@ stored form is in ``effect_record.py``, their queue in ``outbox.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -165,11 +165,18 @@ def fulfilled(effect: Effect, condition: str) -> bool:
     return False
 
 
+_KNOWN_OPTIONS: Final = {ACCESS_MODEL, PERSIST_ITEMS}
+"""The preconditions that every service knows which knows any; ejabberd 23 knows no others."""
+
+
 def remedy(effect: Effect, condition: str) -> tuple[Effect, ...]:
     """Return what to perform instead of an effect that a service refused; nothing if in vain.
 
+    All of it, in this order, unless one is refused in a way that is not :func:`fulfilled`.
+
     A node that exists already is configured; a publication whose preconditions do not hold is
-    repeated once the owner has configured the node so that they do (XEP-0060 §7.1.5).
+    repeated once the owner has configured the node so that they do (XEP-0060 §7.1.5). Of a service
+    that does not know all preconditions, the node is configured before anything is published.
 
     Args:
         effect: what was refused.
@@ -180,4 +187,9 @@ def remedy(effect: Effect, condition: str) -> tuple[Effect, ...]:
             return (Configure(address, config),)
         case Publish(address, _, _, options), "precondition-not-met" | "conflict" if options:
             return (Configure(address, options), effect)
+        case Publish(address, _, _, options), "resource-constraint":
+            known = tuple(option for option in options if option[0] in _KNOWN_OPTIONS)
+            if known != options:
+                fitting = replace(effect, options=known)
+                return (Create(address), Configure(address, options), fitting)
     return ()

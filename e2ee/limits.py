@@ -31,6 +31,7 @@ __all__ = [
     "MAX_KEY_RING_BYTES",
     "MAX_LABEL_CHARS",
     "MAX_MESSAGE_BYTES",
+    "MAX_MESSAGE_JID_CHARS",
     "MAX_MESSAGE_KEYS",
     "MAX_NAME_BYTES",
     "MAX_NODES_PER_SERVICE",
@@ -122,6 +123,7 @@ MAX_ARGON2_LANES: Final = 16  # ours are 4
 MAX_DEVICES: Final = 128  # devices in one list; each may cost a bundle
 MAX_PRE_KEYS: Final = 200  # one-time prekeys in one bundle; everyone has 100
 MAX_MESSAGE_KEYS: Final = 2048  # keys in one message: a room of hundreds with all their devices
+MAX_MESSAGE_JID_CHARS: Final = 64 * 1024  # of all its recipients; preparing one costs 3 µs each
 MAX_SKIPPED: Final = 1000  # messages of one chain that one message may pass over (§4.3)
 MAX_SKIPPED_KEYS: Final = 2000  # message keys kept for one session; the oldest go first
 MAX_SKIPPED_CHAINS: Final = 32  # chains of one session of which message keys are kept

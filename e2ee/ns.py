@@ -18,6 +18,8 @@ __all__ = [
     "FORWARD",
     "HINTS",
     "MAM",
+    "MUC_ADMIN",
+    "MUC_USER",
     "OMEMO_2",
     "OMEMO_LEGACY",
     "OX",
@@ -47,6 +49,8 @@ ATOM: Final = "http://www.w3.org/2005/Atom"  # RFC 4287
 DATA_FORMS: Final = "jabber:x:data"  # XEP-0004 2.13.2
 STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"  # RFC 6120 §8.3.3
 PGP_LEGACY: Final = "jabber:x:encrypted"  # XEP-0027 1.4
+MUC_USER: Final = "http://jabber.org/protocol/muc#user"  # XEP-0045 1.35.1
+MUC_ADMIN: Final = "http://jabber.org/protocol/muc#admin"  # XEP-0045 1.35.1
 ADDRESS: Final = "http://jabber.org/protocol/address"  # XEP-0033 1.2.1
 RSM: Final = "http://jabber.org/protocol/rsm"  # XEP-0059 1.0.1
 PUBSUB: Final = "http://jabber.org/protocol/pubsub"  # XEP-0060 1.30.0

@@ -19,7 +19,15 @@ from e2ee.primitives import NativePrimitives
 from e2ee.records import pack, unpack
 from e2ee.storage import Change, Key, Put, Remove, Store, Transaction
 
-__all__ = ["PREDECESSOR_FAILED", "Job", "Outbox", "Refused", "queued", "withdrawn"]
+__all__ = [
+    "PREDECESSOR_FAILED",
+    "Job",
+    "Outbox",
+    "Refused",
+    "queued",
+    "queued_chains",
+    "withdrawn",
+]
 
 PREDECESSOR_FAILED: Final = "predecessor-failed"
 """The condition of an effect that was never tried, because the one before it was refused."""
@@ -76,15 +84,31 @@ async def queued(
         ApiMisuse: ``limit-exceeded`` when an effect is too large to be sent, or no XML.
         StoreFailed: what the store raises; ``store-corrupt`` when the count of jobs was lost.
     """
-    if not effects:
+    chains = [effects] if chained else [(effect,) for effect in effects]
+    return await queued_chains(tx, account, chains)
+
+
+async def queued_chains(
+    tx: Transaction, account: BareJid, chains: Sequence[Sequence[Effect]]
+) -> list[Change]:
+    """As :func:`queued`, for several rows of effects of which none depends on another.
+
+    Args:
+        tx: the caller's transaction in the account's scope.
+        account: whose outbox.
+        chains: in each, an effect must not be tried unless the one before it succeeded.
+    """
+    if not any(chains):
         return []
-    first = await _last(tx, account) + 1
-    last = first + len(effects) - 1
-    changes: list[Change] = [Put(_counter(account), pack(_COUNTER, _FORMAT, {"last": last}))]
-    for number, effect in enumerate(effects, first):
-        following = number + 1 if chained and number < last else None
-        changes.append(Put(_key(account, "waiting", number), _write(effect, following)))
-    return changes
+    number = await _last(tx, account)
+    changes: list[Change] = []
+    for chain in chains:
+        end = number + len(chain)
+        for effect in chain:
+            number += 1
+            following = number + 1 if number < end else None
+            changes.append(Put(_key(account, "waiting", number), _write(effect, following)))
+    return [Put(_counter(account), pack(_COUNTER, _FORMAT, {"last": number})), *changes]
 
 
 async def withdrawn(tx: Transaction, account: BareJid) -> tuple[tuple[Job, ...], list[Change]]:

@@ -21,7 +21,7 @@ from e2ee.names import BareJid
 from e2ee.outbox import Job, withdrawn
 from e2ee.ports import Clock
 from e2ee.records import pack, unpack
-from e2ee.storage import Key, Put, Transaction
+from e2ee.storage import Key, Put, Readable, Transaction
 
 __all__ = ["Renewable", "Renewal", "read_count", "renew", "renewal_within"]
 
@@ -99,7 +99,7 @@ async def renew(store: Renewable, account: BareJid, clock: Clock) -> tuple[Job, 
     return jobs
 
 
-async def renewal_within(tx: Transaction, account: BareJid) -> Renewal:
+async def renewal_within(tx: Readable, account: BareJid) -> Renewal:
     """Return the newest renewal of an account; one of count 0 where there is none.
 
     Raises:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Change", "Remove", "Key", "Put", "Store", "Transaction"]
+__all__ = ["Change", "Key", "Put", "Readable", "Remove", "Store", "Transaction"]
 
 Key = tuple[str, ...]
 """A row's name: one to eight strings, never joined. Sorted by code points, part by part."""
@@ -38,8 +38,8 @@ class Remove:
 Change = Put | Remove
 
 
-class Transaction(Protocol):
-    """One operation on the store: reads of one snapshot, then at most one commit."""
+class Readable(Protocol):
+    """Whatever a row is read from: a transaction, or changes that are gathered over one."""
 
     async def get(self, key: Key) -> bytes | None:
         """Return the value at ``key``, or ``None``.
@@ -49,6 +49,10 @@ class Transaction(Protocol):
             StoreFailed: ``store-corrupt`` when the row was altered.
         """
         ...
+
+
+class Transaction(Readable, Protocol):
+    """One operation on the store: reads of one snapshot, then at most one commit."""
 
     async def scan(
         self, prefix: Key, after: Key | None = None, limit: int = 1000

@@ -123,5 +123,5 @@ class ManualTrust(_PepOwners):
         return Trust.UNDECIDED
 
     def uses(self, trust: Trust, *, verified: bool) -> bool:
-        """Use every level that accepts."""
-        return trust.accepts
+        """Use what the user vouched for, and nothing that another policy believed before."""
+        return trust is Trust.AUTHENTICATED

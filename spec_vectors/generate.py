@@ -18,6 +18,9 @@ from spec_vectors.generator import (
     items_misshapen,
     items_sound,
     items_xml,
+    omemo_bundles,
+    omemo_device_lists,
+    omemo_encrypted,
     secrets_malformed,
     secrets_refused,
     secrets_taken,
@@ -28,6 +31,12 @@ ROOT = Path(__file__).parent
 
 
 _FILES = {
+    "omemo/bundles.json": (("omemo_bundle_v1.json", "0384", "0.9.1"), (omemo_bundles,)),
+    "omemo/device_lists.json": (
+        ("omemo_device_list_v1.json", "0384", "0.9.1"),
+        (omemo_device_lists,),
+    ),
+    "omemo/encrypted.json": (("omemo_encrypted_v1.json", "0384", "0.9.1"), (omemo_encrypted,)),
     "oxps/items.json": (
         ("oxps_item_v1.json", "0473", "0.1.1"),
         (items_sound, items_context, items_altered, items_misshapen, items_xml),

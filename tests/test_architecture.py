@@ -46,22 +46,44 @@ GROUND = (
 ENGINES = {
     "asyncpg": {"e2ee/stores/"},
     "click": {"xmpp_e2ee/"},
-    "cryptography": {"e2ee/primitives.py", "ox/ciphers.py"},
+    "cryptography": {
+        "e2ee/primitives.py",
+        "ox/ciphers.py",
+        "e2ee/omemo/engine_oldmemo.py",
+        "e2ee/omemo/engine_twomemo.py",
+    },
+    "doubleratchet": {"e2ee/omemo/double_ratchet.py"},
     "idna": {"e2ee/names.py"},
     "keyring": {"xmpp_e2ee/"},
     "lxml": {"e2ee/xmlparse.py", "xmpp_e2ee/feed.py"},  # a file may hold what no stanza may
-    "oldmemo": {"e2ee/omemo/"},
-    "omemo": {"e2ee/omemo/"},
+    "oldmemo": {"e2ee/omemo/engine_oldmemo.py"},
     "precis_i18n": {"e2ee/names.py"},
     "pyexpat": {"e2ee/xmlparse.py"},
     "pysequoia": {"ox/engine_sequoia.py", "ox/sequoia_keys.py", "ox/sequoia_signatures.py"},
     "rich": {"xmpp_e2ee/"},
     "slixmpp": {"xmpp_e2ee/"},
     "sqlite3": {"e2ee/stores/"},
-    "twomemo": {"e2ee/omemo/"},
+    "twomemo": {"e2ee/omemo/engine_twomemo.py"},
+    "x3dh": {"e2ee/omemo/ratchet_engine.py"},
+    "xeddsa": {
+        "e2ee/omemo/curve25519.py",
+        "e2ee/omemo/double_ratchet.py",
+        "e2ee/omemo/engine_oldmemo.py",
+        "e2ee/omemo/engine_twomemo.py",
+        "e2ee/omemo/ratchet_engine.py",
+    },
     "xml": {"e2ee/xmlparse.py"},
 }
 """Where each engine may be imported: in its own adapter alone. Others are not imported at all."""
+
+ADAPTERS = set().union(*(ENGINES[name] for name in ("pysequoia", "xeddsa")))
+"""The adapters that import their engine at once, for whoever has it; all others on first use."""
+
+ABSENT = {
+    "cryptography", "doubleratchet", "lxml", "oldmemo", "omemo", "pysequoia", "twomemo", "x3dh",
+    "xeddsa",
+}  # fmt: skip
+"""What does not exist in the browser."""
 
 OUTSIDE = ("e2ee/stores/", "sfs/disk.py", "xmpp_e2ee/", "wasm/")
 """The places that touch the world; everything else is values in, values out."""
@@ -213,20 +235,17 @@ def test_each_engine_only_in_its_adapter() -> None:
 
 @pytest.mark.parametrize("package", [name for name in packages() if name not in ROOFS])
 def test_package_imports_without_engines(package: str) -> None:
-    """Every module imports where lxml, cryptography and pysequoia do not exist: the browser.
-
-    But for Sequoia's own adapter, which is imported by whoever has Sequoia.
-    """
+    """Every module but ADAPTERS imports where no engine exists: the browser."""
     names = [
         module.name
         for module in modules()
-        if module.package == package and module.where not in ENGINES["pysequoia"]
+        if module.package == package and module.where not in ADAPTERS
     ]
     program = f"""
 import importlib, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("lxml", "cryptography", "pysequoia"):
+        if name.partition(".")[0] in {ABSENT!r}:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Blocked())
 for name in {names!r}:

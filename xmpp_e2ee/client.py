@@ -100,15 +100,20 @@ class Client:
 
     async def _perform_or_remedy(self, effect: Effect) -> None:
         try:
-            await self.perform(effect)
+            await self._perform_unless_fulfilled(effect)
         except StanzaRefused as refusal:
-            if fulfilled(effect, refusal.condition):
-                return
             cures = remedy(effect, refusal.condition)
             if not cures:
                 raise
             for cure in cures:
-                await self.perform(cure)
+                await self._perform_unless_fulfilled(cure)
+
+    async def _perform_unless_fulfilled(self, effect: Effect) -> None:
+        try:
+            await self.perform(effect)
+        except StanzaRefused as refusal:
+            if not fulfilled(effect, refusal.condition):
+                raise
 
     async def perform(self, effect: Effect) -> None:
         """Carry out one effect now.

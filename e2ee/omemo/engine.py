@@ -207,11 +207,11 @@ class OmemoEngine(Protocol):
         """
         ...
 
-    def new_pre_key(self, id: int, random: Random) -> PreKey:
+    def new_pre_key(self, pre_key_id: int, random: Random) -> PreKey:
         """Make a one-time prekey."""
         ...
 
-    def new_signed_pre_key(self, own: Secret, id: int, random: Random) -> SignedPreKey:
+    def new_signed_pre_key(self, own: Secret, pre_key_id: int, random: Random) -> SignedPreKey:
         """Make a prekey and sign it with our identity."""
         ...
 
@@ -224,7 +224,7 @@ class OmemoEngine(Protocol):
         ...
 
     def is_label_of(self, label: str, signature: bytes, fingerprint: IdentityFingerprint) -> bool:
-        """Say whether a label was signed by the identity; ``False`` for whatever is no signature."""
+        """Say whether the identity signed a label; ``False`` for whatever is no signature."""
         ...
 
     def check_bundle(self, bundle: Bundle) -> None:

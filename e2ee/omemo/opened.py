@@ -1,7 +1,7 @@
 """OpenedMessage: what a decrypted message said, of whom it is known to be, and what that is worth.
 
-Rule: values only, made by ``decrypting.py`` alone; everything in one was authenticated, and what was
-not is in ``outside``.
+Rule: values only, made by ``decrypting.py`` and read back by the inbox alone. All that is in one
+was authenticated, but for where it stood; what stood beside it in clear is never in here.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class OpenedMessage:
         time: what the sender says when; ``None`` where they do not.
         is_empty: whether it was an empty message; such a one is never in the inbox.
         key: what a legacy message without payload transports; else ``None``.
-        is_rewritable: whether any other recipient could have changed what it says: a legacy message
-            for more than one account (SECURITY O5). Never so in version 2.
+        is_rewritable: whether any other recipient could have changed what it says, together with
+            the network (SECURITY O5): so it is with every legacy text, because the network can also
+            hide that there was another recipient. Never so in version 2.
         lost: how many messages of this sender before it can never be read any more.
         opted_out: whether the sender asks to write in clear from now on (XEP-0384 §5.6), and
         reason: why, in their words.

@@ -1,6 +1,7 @@
 """Session: what we share with one device, and all that is kept of it.
 
-Rule: a value; how it is stored is in ``session_record.py`` and ``session_rows.py``.
+Rule: a value and what follows from it alone; how it is stored is in ``session_record.py`` and
+``session_rows.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.engine import KeyExchange, Ratchet
 from e2ee.omemo.version import Version
+from e2ee.renewal import Renewal
 
 __all__ = ["Session", "SkippedChain"]
 
@@ -53,3 +55,16 @@ class Session:
     skipped: tuple[SkippedChain, ...] = ()
     heartbeat: bytes | None = None
     renewal: int = 0
+
+    def sends_to(self, fingerprint: IdentityFingerprint | None, renewal: Renewal) -> bool:
+        """Say whether it may be sent with.
+
+        Args:
+            fingerprint: of the identity that is accepted of the device now; ``None`` for none.
+            renewal: the account's newest. A session from before it may have been ahead of what is
+                stored of it, and would use a position twice.
+
+        Raises:
+            StoreFailed: ``store-corrupt``: the session knows of a later renewal.
+        """
+        return not renewal.outdates(self.renewal) and self.fingerprint == fingerprint

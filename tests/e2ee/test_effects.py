@@ -13,6 +13,7 @@ from e2ee.effect_record import effect_from_fields, effect_to_fields
 from e2ee.effects import (
     ACCESS_MODEL,
     MAX_ITEMS,
+    PERSIST_ITEMS,
     Affiliate,
     Affiliation,
     Configure,
@@ -116,6 +117,17 @@ def test_a_publication_whose_preconditions_fail_is_configured_for_and_repeated(
 ) -> None:
     publish = Publish(BLOG, ItemId("1"), PAYLOAD, CONFIG)
     assert remedy(publish, condition) == (Configure(BLOG, CONFIG), publish)
+
+
+def test_what_a_service_does_not_know_as_a_precondition_is_configured_first() -> None:
+    """Such as ejabberd 23, for every publication with ``max_items``, be the node there or not."""
+    options: NodeConfig = ((ACCESS_MODEL, "open"), (PERSIST_ITEMS, "true"), (MAX_ITEMS, "max"))
+    publish = Publish(BLOG, ItemId("1"), PAYLOAD, options)
+    create, configure, again = remedy(publish, "resource-constraint")
+    assert (create, configure) == (Create(BLOG), Configure(BLOG, options))
+    assert fulfilled(create, "conflict")
+    assert again == Publish(BLOG, ItemId("1"), PAYLOAD, options[:2])
+    assert remedy(again, "resource-constraint") == ()  # the service has another reason
 
 
 def test_a_node_that_exists_is_configured() -> None:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from e2ee.lexical import encode_base64
+from e2ee.omemo.version import Version
 from e2ee.primitives import NativePrimitives
 from e2ee.secret import Secret
 from e2ee.xmlwrite import write_xml
@@ -43,6 +45,8 @@ _CONTENT = (
     f"<time {_STAMP}/><rpad>abc</rpad>"
     "<payload><body xmlns='jabber:client'>hello</body></payload></{0}>"
 )
+_KEY, _LEGACY_KEY = encode_base64(b"k" * 32), encode_base64(b"\x05" + b"k" * 32)
+_SIGNATURE = encode_base64(b"s" * 64)
 _NODE = "jid='pubsub.capulet.lit' node='urn:xmpp:microblog:0' id='s'"
 
 TEXTS: dict[str, dict[str, str]] = {
@@ -80,6 +84,34 @@ TEXTS: dict[str, dict[str, str]] = {
         "boolean": " true ",
         "integer": "+007",
         "time": "1969-07-21T02:56:15.123-05:00",
+    },
+    "omemo-bundle": {
+        "legacy": f"<bundle xmlns='{Version.LEGACY}'>"
+        f"<signedPreKeyPublic signedPreKeyId='1'>{_LEGACY_KEY}</signedPreKeyPublic>"
+        f"<signedPreKeySignature>{_SIGNATURE}</signedPreKeySignature>"
+        f"<identityKey>{_LEGACY_KEY}</identityKey>"
+        f"<prekeys><preKeyPublic preKeyId='2'>{_LEGACY_KEY}</preKeyPublic></prekeys></bundle>",
+        "two": f"<bundle xmlns='{Version.TWO}'><spk id='1'>{_KEY}</spk><spks>{_SIGNATURE}</spks>"
+        f"<ik>{_KEY}</ik><prekeys><pk id='2'>{_KEY}</pk><pk id='3'>{_KEY}</pk></prekeys></bundle>",
+    },
+    "omemo-device-list": {
+        "legacy": f"<list xmlns='{Version.LEGACY}'><device id='1'/><device id='2'/></list>",
+        "two": f"<devices xmlns='{Version.TWO}'><device id='12345'/>"
+        f"<device id='4223' label='Gajim on Ubuntu' labelsig='{_SIGNATURE}'/></devices>",
+    },
+    "omemo-encrypted": {
+        "legacy": f"<encrypted xmlns='{Version.LEGACY}'><header sid='27183'>"
+        "<key rid='31415' prekey='true'>a2V5</key><key rid='1'>a2V5</key>"
+        "<iv>aWlpaWlpaWlpaWlp</iv></header><payload>c2VjcmV0</payload></encrypted>",
+        "legacy-key-transport": f"<encrypted xmlns='{Version.LEGACY}'><header sid='27183'>"
+        "<key rid='31415'>a2V5</key><iv>aWlpaWlpaWlpaWlpaWlpaQ==</iv></header></encrypted>",
+        "two": f"<encrypted xmlns='{Version.TWO}'><header sid='27183'>"
+        "<keys jid='juliet@capulet.lit'><key rid='31415' kex='true'>a2V5</key></keys>"
+        "<keys jid='romeo@montague.lit'><key rid='1'>a2V5</key></keys></header>"
+        "<payload>c2VjcmV0</payload></encrypted>",
+        "two-empty": f"<encrypted xmlns='{Version.TWO}'><header sid='27183'>"
+        "<keys jid='juliet@capulet.lit'><key rid='31415' kex='0'>a2V5</key></keys></header>"
+        "</encrypted>",
     },
     "sce-envelope": {
         "iq": _ENVELOPE.format(

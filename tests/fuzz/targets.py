@@ -27,8 +27,19 @@ from e2ee.lexical import (
     parse_integer,
     parse_time,
 )
-from e2ee.limits import MAX_BACKUP_KEYS, MAX_EXPANSION, MAX_PKESK, MIN_EXPANSION_BYTES
+from e2ee.limits import (
+    MAX_BACKUP_KEYS,
+    MAX_DEVICES,
+    MAX_EXPANSION,
+    MAX_PKESK,
+    MAX_PRE_KEYS,
+    MIN_EXPANSION_BYTES,
+)
 from e2ee.names import BareJid, Jid
+from e2ee.omemo.bundle import Bundle
+from e2ee.omemo.device import Device, DeviceId
+from e2ee.omemo.device_list import DeviceList
+from e2ee.omemo.message import EncryptedMessage, read_encrypted
 from e2ee.primitives import NativePrimitives
 from e2ee.secret import Secret
 from e2ee.xmlparse import parse_xml
@@ -77,6 +88,7 @@ _ENGINE = SequoiaEngine(_PRIMITIVES)
 _NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 _MOST_HASHED = 1 << 20  # octets of an S2K; the costly ones are right, and would slow all others
 _ROOM = BareJid.parse("orchard@rooms.capulet.lit")
+_DEVICE = Device(JULIET, DeviceId(31415))
 _ARRIVALS = (
     (Arrival(StanzaKind.MESSAGE, Jid(ROMEO, "a"), Jid(JULIET, "b")), sce.OMEMO),
     (Arrival(StanzaKind.GROUPCHAT, Jid(_ROOM, "a"), occupant=ROMEO), sce.GROUPCHAT),
@@ -168,6 +180,32 @@ def _elements(data: bytes) -> bool:
             assert len(octets(source)) <= len(data)
             taken = True
     return taken
+
+
+def _omemo_bundle(data: bytes) -> bool:
+    bundle = Bundle.from_xml(parse_xml(data))
+    assert 1 <= len(bundle.pre_keys) <= MAX_PRE_KEYS
+    assert Bundle.from_xml(parse_xml(write_xml(bundle.to_xml()))) == bundle
+    return True
+
+
+def _omemo_device_list(data: bytes) -> bool:
+    listed = DeviceList.from_xml(parse_xml(data))
+    assert len(listed.devices) <= MAX_DEVICES
+    assert DeviceList.from_xml(parse_xml(write_xml(listed.to_xml()))) == listed
+    return True
+
+
+def _omemo_encrypted(data: bytes) -> bool:
+    found = read_encrypted(parse_xml(data), _DEVICE)
+    if found.key is not None:
+        whose = None if found.recipients is None else JULIET
+        keys = {whose: (found.key,)}
+        ours = EncryptedMessage(found.version, found.sid, keys, found.payload, found.iv)
+        again = read_encrypted(parse_xml(write_xml(ours.to_xml())), _DEVICE)
+        recipients = found.recipients and frozenset({JULIET})
+        assert again == replace(found, recipients=recipients, others=0)
+    return True
 
 
 def _message(data: bytes) -> bool:
@@ -313,6 +351,9 @@ TARGETS: dict[str, Target] = {
     "jid": _jid,
     "lexical": _lexical,
     "message": _message,
+    "omemo-bundle": _omemo_bundle,
+    "omemo-device-list": _omemo_device_list,
+    "omemo-encrypted": _omemo_encrypted,
     "passphrase-message": _passphrase_message,
     "payload": _payload,
     "sce-envelope": _sce_envelope,

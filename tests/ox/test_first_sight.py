@@ -10,7 +10,7 @@ import pytest
 from e2ee.errors import ErrorCode, PeerMisbehaved, TrustUndecided
 from e2ee.limits import MAX_PUBLIC_KEYS
 from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress
-from e2ee.trust import Trust
+from e2ee.trust import ManualTrust, Trust
 from ox.elements import data_node, metadata_address, write_pubkey
 from ox.uri import KeyUri
 from tests.support.forge import forged
@@ -76,16 +76,9 @@ class TestGhosts:
         assert await encrypted_to(juliet, romeo) == {key_id(first), key_id(second)}
 
     async def test_g_11_a_policy_may_trust_nothing_at_first_sight(self, world: World) -> None:
-        class Careful:
-            def first_sight(self, jid: object) -> Trust:
-                return Trust.UNDECIDED
-
-            def owns_node(self, address: object, sharer: object) -> bool:
-                return False
-
         key = forged(f"xmpp:{ROMEO}")
         romeo = await world.person(ROMEO, key=key.secret)
-        juliet = await world.person(JULIET, trust=Careful())
+        juliet = await world.person(JULIET, trust=ManualTrust())
         await meet(juliet, romeo)
         with pytest.raises(TrustUndecided) as caught:
             await juliet.seal(romeo)

@@ -12,6 +12,7 @@ from e2ee import ns
 from e2ee.effects import (
     ACCESS_MODEL,
     DELIVER_PAYLOADS,
+    MAX_ITEMS,
     Affiliate,
     Affiliation,
     Configure,
@@ -24,6 +25,7 @@ from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, TrustUndecided
 from e2ee.names import BareJid, Fingerprint, ItemId, NodeAddress
 from e2ee.outbox import queued
 from e2ee.xmltree import Element, element
+from e2ee.xmlwrite import write_xml
 from ox.elements import (
     METADATA_NODE,
     PublicKeyMetadata,
@@ -96,6 +98,26 @@ class TestFlush:
         await juliet.perform(Create(BLOG, ((ACCESS_MODEL, "open"),)))
         whitelist = ((ACCESS_MODEL, "whitelist"),)
         await queue(juliet, Publish(BLOG, ItemId("1"), entry("x"), whitelist))
+        assert await juliet.flush() == ()
+        assert [item.id for item in world.service.stored(BLOG)] == ["1"]
+
+    @pytest.mark.parametrize("is_there", [False, True])
+    async def test_a_service_that_knows_few_preconditions_is_configured(
+        self, world: World, is_there: bool
+    ) -> None:
+        class Choosy(Wire):
+            async def request(self, to: BareJid, kind: IqKind, payload: Element) -> Element | None:
+                for options in payload.find_all(ns.PUBSUB, "publish-options"):
+                    if MAX_ITEMS in write_xml(options):
+                        raise StanzaRefused("resource-constraint")
+                return await super().request(to, kind, payload)
+
+        session = world.connect(JULIET)
+        juliet, _ = await world.client(JULIET, session, Choosy(session))
+        if is_there:
+            await juliet.perform(Create(BLOG, ((ACCESS_MODEL, "whitelist"),)))
+        options = ((ACCESS_MODEL, "open"), (MAX_ITEMS, "max"))
+        await queue(juliet, Publish(BLOG, ItemId("1"), entry("x"), options))
         assert await juliet.flush() == ()
         assert [item.id for item in world.service.stored(BLOG)] == ["1"]
 

@@ -19,6 +19,7 @@ import pytest
 from tests.support.source import ROOT
 
 __all__ = [
+    "require_debian_python",
     "require_module",
     "require_npm_package",
     "require_program",
@@ -50,6 +51,14 @@ def require_module(name: str) -> ModuleType:
             return importlib.import_module(name)
         except ImportError:
             _missing(f"the Python package {name} is not installed")
+
+
+def require_debian_python(*names: str) -> str:
+    """Return Debian's own Python, which has these packages as Debian's, or skip the test."""
+    for name in names:
+        if not Path("/usr/lib/python3/dist-packages", name).is_dir():
+            _missing(f"Debian's Python package {name} is not installed")
+    return "/usr/bin/python3"
 
 
 def require_npm_package(name: str) -> Path:

@@ -34,10 +34,11 @@ from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.node_secret import NodeSecret, SecretState
 from pubsub_encryption.sharing import load_keychain, receive, save_keychain
 
-__all__ = ["run_envelope", "run_item", "run_secrets"]
+__all__ = ["document", "run_envelope", "run_item", "run_secrets"]
 
 
-def _document(given: dict[str, str]) -> bytes:
+def document(given: dict[str, str]) -> bytes:
+    """Return the octets of a document that may be hostile."""
     return given["xml"].encode() if "xml" in given else b64decode(given["base64"])
 
 
@@ -77,7 +78,7 @@ async def run_item(given: dict[str, Any], engine: OpenPgpEngine) -> dict[str, An
         item_id=ItemId(given["arrival"]["item_id"]),
     )
     try:
-        item = parse_xml(_document(given["item"]))
+        item = parse_xml(document(given["item"]))
     except E2eeError as error:
         return _refused(error)
     (result,) = await open_items(engine, keychain, [(item, arrival)])
@@ -193,7 +194,7 @@ def run_envelope(given: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         opened = open_envelope(
-            _document(given["envelope"]), arrival, profile, parse_time(given["now"])
+            document(given["envelope"]), arrival, profile, parse_time(given["now"])
         )
     except E2eeError as error:
         return _refused(error)

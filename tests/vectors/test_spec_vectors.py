@@ -25,11 +25,13 @@ from ox.engine_sequoia import SequoiaEngine
 from spec_vectors.generate import generate
 from tests.catalogue import ATTACKS
 from tests.support.source import ROOT
+from tests.vectors.omemo import run_omemo
 from tests.vectors.running import run_envelope, run_item, run_secrets
 
 VECTORS = ROOT / "spec_vectors"
-FILES = ("oxps/items.json", "oxps/secrets.json", "sce/envelopes.json")
-SUCCESSES = {"clear", "ignored", "opened", "taken"}
+OMEMO = ("omemo/bundles.json", "omemo/device_lists.json", "omemo/encrypted.json")
+FILES = (*OMEMO, "oxps/items.json", "oxps/secrets.json", "sce/envelopes.json")
+SUCCESSES = {"clear", "ignored", "opened", "read", "taken"}
 """Outcomes that are no errors."""
 
 
@@ -230,6 +232,26 @@ def test_envelope(case: dict[str, Any]) -> None:
         pairs = zip(found.pop("content"), expect.pop("content"), strict=True)
         assert all(_same_xml(*pair) for pair in pairs)
     assert found == expect
+
+
+@pytest.mark.parametrize("path", OMEMO)
+def test_both_versions_of_omemo_have_their_share(path: str) -> None:
+    """At least 60 cases of version 2, and 20 of the legacy one, three of four refused."""
+    cases = _read(path)["cases"]
+    legacy = [case for case in cases if case["id"].startswith("legacy-")]
+    assert len(legacy) >= 20
+    assert len(cases) - len(legacy) >= 60
+    refused = [case for case in legacy if not set(_outcomes(case)) <= SUCCESSES]
+    assert len(refused) >= 0.75 * len(legacy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [pytest.param(path, *case.values, id=case.id) for path in OMEMO for case in _cases(path)],
+)
+def test_omemo(kind: str, case: dict[str, Any]) -> None:
+    """Read the element, or refuse it with that code."""
+    assert run_omemo(kind, case["given"]) == case["expect"], case["comment"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""The inbox: messages that were decrypted, until the program has taken them in.
+
+Rule: rows in a draft of the caller, and nothing decrypts here. A message is kept in the very commit
+that consumes its key, so that no crash can lose it; only the program's own word removes it.
+
+How many wait is the program's to bound: whoever never calls ``delivered`` keeps all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from e2ee.arrival import Arrival, StanzaKind
+from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.lexical import encode_base64
+from e2ee.omemo.draft import Draft
+from e2ee.omemo.inbox_record import opened_from_record, opened_to_record
+from e2ee.omemo.message import DeviceKey, ReceivedMessage
+from e2ee.omemo.opened import OpenedMessage
+from e2ee.records import pack, unpack
+from e2ee.xmlparse import parse_xml
+from e2ee.xmltree import Element
+from e2ee.xmlwrite import write_xml
+
+if TYPE_CHECKING:
+    from e2ee.omemo.sessions import OmemoSessions
+
+__all__ = ["delivered", "id_of", "keep", "undelivered", "waiting_within"]
+
+_INBOX: Final = "inbox"
+_COUNT: Final = "omemo-inbox-count"
+_FORMAT: Final = 1
+
+
+async def delivered(sessions: OmemoSessions, opened: Collection[OpenedMessage]) -> None:
+    """See ``OmemoSessions.delivered``."""
+    async with sessions.ports.store.exclusive(sessions.scope) as tx:
+        draft = Draft(tx, sessions.account)
+        for message in opened:
+            draft.remove(draft.row(_INBOX, message.id))
+        await draft.commit()
+
+
+async def undelivered(sessions: OmemoSessions) -> tuple[OpenedMessage, ...]:
+    """See ``OmemoSessions.undelivered``."""
+    async with sessions.ports.store.exclusive(sessions.scope) as tx:
+        draft = Draft(tx, sessions.account)
+        rows = await draft.scan(draft.row(_INBOX))
+    waiting = [opened_from_record(raw, row[-1]) for row, raw in rows]
+    return tuple([opened for opened, _ in sorted(waiting, key=lambda pair: pair[1])])
+
+
+async def waiting_within(draft: Draft, message_id: str) -> OpenedMessage | None:
+    """Return the message of that id if it waits, else ``None``.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    raw = await draft.get(draft.row(_INBOX, message_id))
+    return None if raw is None else opened_from_record(raw, message_id)[0]
+
+
+async def keep(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
+    """Have a message wait, behind all that wait already.
+
+    Returns:
+        The message as it will be found, so that it is the same whenever the program gets it.
+
+    Raises:
+        PeerMisbehaved: ``limit-exceeded``: it could not be read again; none may hold up the others.
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    row = draft.row("inbox-count")
+    raw = await draft.get(row)
+    count = 0 if raw is None else unpack(raw, _COUNT, _FORMAT).get("count")
+    if type(count) is not int:
+        raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored count of messages is damaged")
+    kept = replace(opened, content=_kept(opened.content), dropped=_kept(opened.dropped))
+    draft.put(row, pack(_COUNT, _FORMAT, {"count": count + 1}))
+    draft.put(draft.row(_INBOX, kept.id), opened_to_record(kept, count))
+    return kept
+
+
+def _kept(elements: tuple[Element, ...]) -> tuple[Element, ...]:
+    """Return elements as they are read again, each for itself."""
+    try:
+        return tuple([parse_xml(write_xml(child)) for child in elements])
+    except PeerMisbehaved:
+        raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "content that cannot be kept") from None
+
+
+def id_of(received: ReceivedMessage, key: DeviceKey, arrival: Arrival) -> str:
+    """Return what names a message in the inbox: hexadecimal SHA-256.
+
+    Digested is all of the element that is for us, and where it stood. Not what others have in it
+    nor how it was written, nor the archive's stamp, so that the same stanza has the same name when
+    it comes again by another way. Nor, in a room, to whom of us the room addressed it.
+
+    Args:
+        received: the element.
+        key: ours in it.
+        arrival: where it stood.
+    """
+    node, payload = arrival.node, received.payload
+    iv = received.iv if payload is None else payload.iv
+    to = None if arrival.kind is StanzaKind.GROUPCHAT or arrival.to is None else arrival.to.bare
+    fields = {
+        "version": received.version.name,
+        "sid": received.sid,
+        "key": encode_base64(key.data),
+        "exchange": key.kex,
+        "payload": None if payload is None else encode_base64(payload.ciphertext),
+        "iv": None if iv is None else encode_base64(iv),
+        "stanza": arrival.kind.value,
+        "sender": str(arrival.sender),
+        "occupant": None if arrival.occupant is None else str(arrival.occupant),
+        "to": None if to is None else str(to),
+        "node": node and [str(node.service), node.node],
+        "item": arrival.item_id,
+    }
+    return sha256(pack("omemo-arrival", _FORMAT, fields)).hexdigest()

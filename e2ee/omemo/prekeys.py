@@ -1,0 +1,165 @@
+"""Our prekeys: made, found by the id that somebody used, spent, rotated, replaced.
+
+Rule: keys and how many there are; what is published of them is in ``own_bundle.py``. A one-time
+prekey that was used is spent: it is offered no more, and deleted once the bundle without it is
+published and no catch-up runs (XEP-0384 §6). Ids grow, and none is given twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from e2ee.omemo.draft import Draft
+from e2ee.omemo.engine import PreKey, SignedPreKey
+from e2ee.omemo.own_record import OwnDevice, OwnKeys, OwnPreKey
+from e2ee.omemo.own_rows import (
+    drop_pre_key,
+    keys_within,
+    own_within,
+    pre_keys_within,
+    put_keys,
+    put_pre_key,
+    stored_pre_key,
+)
+from e2ee.omemo.version import Version
+
+if TYPE_CHECKING:
+    from e2ee.omemo.sessions import OmemoSessions
+
+__all__ = [
+    "PRE_KEYS",
+    "forget_spent",
+    "make_keys",
+    "pre_key_used",
+    "pre_key_within",
+    "refill",
+    "replace_all",
+    "rotate",
+    "signed_pre_key_within",
+]
+
+PRE_KEYS: Final = 100  # XEP-0384 §4.3: around 100, never fewer than 25
+_MIN_LEAP: Final = 1 << 16  # ids; more than were given since any copy of a store was made
+_LEAP_BYTES: Final = 3  # so that the two thousand million ids last for a hundred renewals and more
+
+
+async def signed_pre_key_within(
+    draft: Draft, version: Version, pre_key_id: int
+) -> SignedPreKey | None:
+    """Return our signed prekey with an id: the one that is offered, or the one before.
+
+    Returns:
+        ``None`` for any other; also for a version in which our device was never announced.
+
+    Raises:
+        ApiMisuse: no device.
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    if version not in (await own_within(draft)).versions:
+        return None
+    keys = await keys_within(draft, version)
+    for key in (keys.signed, keys.former):
+        if key is not None and key.id == pre_key_id:
+            return key
+    return None
+
+
+async def pre_key_within(draft: Draft, version: Version, pre_key_id: int) -> PreKey | None:
+    """Return our one-time prekey with an id, a spent one too as long as it is not deleted.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    found = await stored_pre_key(draft, version, pre_key_id)
+    return None if found is None else found.key
+
+
+async def pre_key_used(
+    sessions: OmemoSessions, draft: Draft, version: Version, pre_key_id: int
+) -> None:
+    """Take a one-time prekey from what is offered, because somebody built a session with it.
+
+    Another takes its place. Call ``publish_changed_bundles`` before the draft is committed.
+    """
+    found = await stored_pre_key(draft, version, pre_key_id)
+    if found is None or found.spent:
+        return
+    put_pre_key(draft, version, replace(found, spent=True))
+    keys = await keys_within(draft, version)
+    put_keys(draft, refill(sessions, draft, replace(keys, fresh=keys.fresh - 1, changed=True)))
+
+
+def make_keys(
+    sessions: OmemoSessions, draft: Draft, own: OwnDevice, version: Version, now: datetime
+) -> None:
+    """Make the keys of our device in a version in which it has none."""
+    random = sessions.ports.primitives.random
+    signed = sessions.engines[version].new_signed_pre_key(own.identity, 1, random)
+    keys = OwnKeys(
+        version=version,
+        signed=signed,
+        made=now,
+        former=None,
+        last=0,
+        fresh=0,
+        changed=True,
+        published=(),
+        renewal=own.renewal,
+    )
+    put_keys(draft, refill(sessions, draft, keys))
+
+
+def refill(sessions: OmemoSessions, draft: Draft, keys: OwnKeys) -> OwnKeys:
+    """Make as many one-time prekeys as are lacking; return what the keys are with them."""
+    engine, random = sessions.engines[keys.version], sessions.ports.primitives.random
+    lacking = max(0, PRE_KEYS - keys.fresh)
+    for pre_key_id in range(keys.last + 1, keys.last + lacking + 1):
+        put_pre_key(draft, keys.version, OwnPreKey(engine.new_pre_key(pre_key_id, random)))
+    return replace(
+        keys,
+        last=keys.last + lacking,
+        fresh=keys.fresh + lacking,
+        changed=keys.changed or lacking > 0,
+    )
+
+
+def rotate(
+    sessions: OmemoSessions, own: OwnDevice, keys: OwnKeys, now: datetime, leap: int = 1
+) -> OwnKeys:
+    """Make another signed prekey; the one before is still accepted, the one before that no more.
+
+    Args:
+        sessions: the account.
+        own: our device.
+        keys: its keys in a version.
+        now: the present, aware.
+        leap: how far ahead its id is.
+    """
+    engine, random = sessions.engines[keys.version], sessions.ports.primitives.random
+    signed = engine.new_signed_pre_key(own.identity, keys.signed.id + leap, random)
+    return replace(keys, signed=signed, made=now, former=keys.signed, changed=True)
+
+
+async def replace_all(
+    sessions: OmemoSessions, draft: Draft, own: OwnDevice, keys: OwnKeys, now: datetime
+) -> OwnKeys:
+    """Replace all prekeys, because some were used in a time that is lost (D-24).
+
+    They are spent. What was made in that time had ids, too: the next ones are far beyond, at random
+    so that another copy that is renewed comes to others.
+    """
+    for pre_key in await pre_keys_within(draft, keys):
+        put_pre_key(draft, keys.version, replace(pre_key, spent=True))
+    leap = _MIN_LEAP + int.from_bytes(sessions.ports.primitives.random(_LEAP_BYTES))
+    keys = rotate(sessions, own, keys, now, leap)
+    spent = replace(keys, last=keys.last + leap, fresh=0, renewal=own.renewal)
+    return refill(sessions, draft, spent)
+
+
+async def forget_spent(draft: Draft, keys: OwnKeys) -> None:
+    """Delete the one-time prekeys that were used, their private halves with them."""
+    for pre_key in await pre_keys_within(draft, keys):
+        if pre_key.spent:
+            drop_pre_key(draft, keys.version, pre_key.key.id)

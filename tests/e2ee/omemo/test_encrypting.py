@@ -1,0 +1,669 @@
+"""Who reads what is encrypted: trust, devices, versions; and that nothing else stops a message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2ee import limits, ns
+from e2ee.arrival import Arrival, StanzaKind
+from e2ee.errors import ApiMisuse, E2eeError, ErrorCode, TrustUndecided
+from e2ee.lexical import decode_base64
+from e2ee.names import BareJid, ItemId, Jid
+from e2ee.omemo import decrypting, encrypting, own_device, peers
+from e2ee.omemo.bundle import Bundle
+from e2ee.omemo.device import Device, DeviceId
+from e2ee.omemo.draft import Draft
+from e2ee.omemo.encrypting import Encrypted
+from e2ee.omemo.opened import OpenedMessage
+from e2ee.omemo.opt_out import OptOut
+from e2ee.omemo.recipients import DeviceReport, Outcome
+from e2ee.omemo.ring_rows import bundle_within, put_bundle, put_ring, ring_within
+from e2ee.omemo.session_rows import put_session, session_within
+from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
+from e2ee.sce import MIN_ENVELOPE_BYTES
+from e2ee.trust import (
+    BlindTrustBeforeVerification,
+    BlindTrustOnFirstSight,
+    ManualTrust,
+    Trust,
+    TrustPolicy,
+)
+from e2ee.xmltree import element
+from tests.support.hooked_store import HookedStore, Moment
+from tests.support.omemo_world import Party, World, body, copied, new_bundle, refused, settle
+
+JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
+BOTH = (Version.TWO, Version.LEGACY)
+
+
+def outcomes(encrypted: Encrypted) -> dict[DeviceId, Outcome]:
+    return {each.device.id: each.outcome for each in encrypted.report}
+
+
+def said_in(opened: OpenedMessage) -> list[str]:
+    return [each.text for each in opened.content]
+
+
+def rids(encrypted: Encrypted, version: Version = Version.TWO) -> set[int]:
+    """Return the ids of the devices that an element has keys for."""
+    [found] = [each for each in encrypted.elements if each.namespace == version]
+    header = found.only(version, "header")
+    holders = [header, *header.find_all(version, "keys")]
+    return {
+        int(key.require("rid")) for holder in holders for key in holder.find_all(version, "key")
+    }
+
+
+async def put_bundle_of(party: Party, device: Device, bundle: Bundle) -> None:
+    """Put a bundle where a checked one lies."""
+    async with party.store.exclusive(party.sessions.scope) as tx:
+        draft = Draft(tx, party.jid)
+        await put_bundle(draft, device, bundle, party.world.now)
+        await draft.commit()
+
+
+async def bundle_of(party: Party, device: Device) -> Bundle | None:
+    async with party.store.exclusive(party.sessions.scope) as tx:
+        draft = Draft(tx, party.jid)
+        return await bundle_within(draft, Version.TWO, device, party.world.now)
+
+
+# -- who reads
+
+
+async def test_all_devices_of_both_sides_but_our_own() -> None:
+    world = World()
+    juliet, tablet = await world.device(JULIET), await world.device(JULIET)
+    romeo, phone = await world.device(ROMEO), await world.device(ROMEO)
+    await juliet.hear_of(juliet)
+    await juliet.decide_all(juliet)
+    encrypted = await juliet.say("Good pilgrim", romeo)
+    readers = {tablet.device.id, romeo.device.id, phone.device.id}
+    assert outcomes(encrypted) == dict.fromkeys(readers, Outcome.STARTED)
+    assert rids(encrypted) == readers
+    for party in (tablet, romeo, phone):
+        [opened] = await party.read()
+        assert said_in(opened) == ["Good pilgrim"]
+        assert opened.sender == juliet.device
+    again = await juliet.say("you do wrong your hand", romeo)
+    assert set(outcomes(again).values()) == {Outcome.STARTED}  # nobody has answered yet
+    assert await settle(juliet, tablet, romeo, phone)
+    third = await juliet.say("too much", romeo)
+    assert set(outcomes(third).values()) == {Outcome.ENCRYPTED}
+
+
+async def test_nothing_is_fetched_behind_the_callers_back() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    async with refused(ErrorCode.DATA_MISSING, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+    await juliet.gather(romeo)
+    await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+    world.wait(timedelta(days=1))
+    async with refused(ErrorCode.DATA_MISSING, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+
+
+async def test_a_used_bundle_is_used_once() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.gather(romeo)
+    assert await bundle_of(juliet, romeo.device)
+    await juliet.say("hi", romeo)
+    assert await bundle_of(juliet, romeo.device) is None
+
+
+async def test_notes_to_ourselves_are_for_our_other_devices() -> None:
+    world = World()
+    juliet, tablet = await world.device(JULIET), await world.device(JULIET)
+    await juliet.hear_of(juliet)
+    await juliet.decide_all(juliet)
+    await juliet.say("milk", juliet)
+    [opened] = await tablet.read()
+    assert said_in(opened) == ["milk"]
+    assert await juliet.read() == []
+
+
+async def test_somebody_without_devices_is_not_written_to() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    paris = BareJid.parse("paris@verona.lit")
+    await juliet.gather(romeo, paris)
+    async with refused(ErrorCode.UNUSABLE_KEY, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid, paris})
+    async with refused(ErrorCode.UNUSABLE_KEY, juliet):
+        await juliet.say("hi", juliet)
+
+
+async def test_a_room_has_us_in_its_lists_too() -> None:
+    """Which asks for no device of ours beside this one."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    room = BareJid.parse("balcony@rooms.lit")
+    encrypted = await juliet.encrypt(romeo, juliet, room=room)
+    assert rids(encrypted) == {romeo.device.id}
+    encrypted = await juliet.encrypt(romeo, juliet)
+    await romeo.decrypt(encrypted.elements[0], juliet)
+    async with refused(ErrorCode.CONTEXT_MISMATCH, romeo):
+        other = await juliet.encrypt(romeo, juliet)
+        await romeo.decrypt(other.elements[0], juliet, to=BareJid.parse("tybalt@capulet.lit"))
+
+
+async def test_what_is_never_right() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.gather(romeo)
+    for content, to in (((body("hi"),), ()), ((element("", "body"),), (romeo.jid,))):
+        async with refused(ErrorCode.API_MISUSE, juliet):
+            await encrypting.encrypt(juliet.sessions, content, to)
+    nobody = world.party("tybalt@capulet.lit")
+    with pytest.raises(ApiMisuse, match="register"):
+        await encrypting.encrypt(nobody.sessions, (body("hi"),), {romeo.jid})
+    await own_device.leave(juliet.sessions)
+    async with refused(ErrorCode.API_MISUSE, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+
+
+@pytest.mark.parametrize("bound", ["MAX_MESSAGE_KEYS", "MAX_MESSAGE_JID_CHARS"])
+async def test_p7_no_message_is_larger_than_others_read(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    juliet = await world.device(JULIET)
+    world.crowd(ROMEO, 3)
+    romeo = BareJid.parse(ROMEO)
+    await juliet.gather(romeo)
+    monkeypatch.setattr(limits, bound, 2)
+    async with refused(ErrorCode.LIMIT_EXCEEDED, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo})
+
+
+# -- trust
+
+
+async def test_o_32_undecided_devices_are_listed() -> None:
+    world = World()
+    juliet = await world.device(JULIET, trust=ManualTrust())
+    romeo, phone = await world.device(ROMEO), await world.device(ROMEO)
+    await juliet.gather(romeo)
+    async with refused(ErrorCode.UNDECIDED, juliet):
+        with pytest.raises(TrustUndecided) as caught:
+            await juliet.say("hi", romeo)
+        assert set(caught.value.subjects) == {str(romeo.device), str(phone.device)}
+        raise caught.value
+    await juliet.decide(romeo, Trust.AUTHENTICATED)
+    async with refused(ErrorCode.UNDECIDED, juliet):
+        await juliet.say("hi", romeo)
+    encrypted = await juliet.encrypt(romeo, leaving_out={phone.device})
+    assert outcomes(encrypted) == {
+        romeo.device.id: Outcome.STARTED,
+        phone.device.id: Outcome.LEFT_OUT,
+    }
+    assert rids(encrypted) == {romeo.device.id}
+
+
+async def test_o_32_our_own_undecided_devices_are_listed_too() -> None:
+    """Else whoever adds a device to our account reads all that we write (O-14)."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    intruder = await world.device(JULIET)
+    await juliet.hear_of(juliet)
+    await juliet.gather(romeo)
+    with pytest.raises(TrustUndecided) as caught:
+        await juliet.say("hi", romeo)
+    assert caught.value.subjects == (str(intruder.device),)
+
+
+async def test_o_32_distrusted_devices_are_passed_over() -> None:
+    world = World()
+    juliet = await world.device(JULIET)
+    romeo, phone = await world.device(ROMEO), await world.device(ROMEO)
+    await juliet.say("hi", romeo)  # there are sessions with both
+    await juliet.decide(phone, Trust.DISTRUSTED)
+    encrypted = await juliet.say("hi", romeo)
+    assert outcomes(encrypted)[phone.device.id] is Outcome.DISTRUSTED
+    assert rids(encrypted) == {romeo.device.id}
+    await juliet.decide(romeo, Trust.DISTRUSTED)
+    async with refused(ErrorCode.UNUSABLE_KEY, juliet):
+        await juliet.say("hi", romeo)
+
+
+async def test_p5_with_verified_devices_alone() -> None:
+    world = World()
+    juliet = await world.device(JULIET, trust=BlindTrustBeforeVerification())
+    romeo, phone = await world.device(ROMEO), await world.device(ROMEO)
+    await juliet.gather(romeo)
+    async with refused(ErrorCode.UNUSABLE_KEY, juliet):
+        await juliet.encrypt(romeo, verified_only=True)
+    await juliet.decide(romeo, Trust.AUTHENTICATED)
+    encrypted = await juliet.encrypt(romeo, verified_only=True)
+    assert outcomes(encrypted)[phone.device.id] is Outcome.UNVERIFIED
+    assert rids(encrypted) == {romeo.device.id}
+
+
+async def test_o_27_an_old_session_is_not_used_for_a_new_identity() -> None:
+    """The device was set up anew; until the user decides, its own old session is all there is."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.say("hi", romeo)
+    before = await romeo.fingerprint()
+    stranger = await world.device("stranger@verona.lit")
+    fetch = bundle_fetch(Version.TWO, romeo.device)
+    bundle = Bundle.from_xml(
+        world.serve(bundle_fetch(Version.TWO, stranger.device))  # type: ignore[arg-type]
+    )
+    world.publish(fetch, bundle.to_xml())
+    await juliet.feed(fetch)
+    ring = await peers.devices(juliet.sessions, romeo.jid)
+    [known] = ring.devices
+    assert (known.fingerprint, known.offered) == (before, await stranger.fingerprint())
+    assert outcomes(await juliet.say("hi", romeo)) == {romeo.device.id: Outcome.STARTED}
+    assert known.offered
+    await peers.decide(juliet.sessions, romeo.jid, known.offered, Trust.AUTHENTICATED)
+    async with refused(ErrorCode.DATA_MISSING, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+    await juliet.gather(romeo)
+    await juliet.say("hi", romeo)
+    async with juliet.store.exclusive(juliet.sessions.scope) as tx:
+        session = await session_within(Draft(tx, juliet.jid), Version.TWO, romeo.device)
+    assert session
+    assert session.fingerprint == await stranger.fingerprint()
+
+
+@cache
+def _three_devices() -> tuple[World, Party, tuple[Party, ...]]:
+    """Return somebody who has sessions with three devices of another; to be copied, not used."""
+
+    async def made() -> tuple[World, Party, tuple[Party, ...]]:
+        world = World()
+        juliet = await world.device(JULIET)
+        theirs = tuple([await world.device(ROMEO) for _ in range(3)])
+        await juliet.say("hi", theirs[0])
+        return world, juliet, theirs
+
+    return asyncio.run(made())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    policy=st.sampled_from([ManualTrust, BlindTrustOnFirstSight, BlindTrustBeforeVerification]),
+    levels=st.lists(st.none() | st.sampled_from(Trust), min_size=3, max_size=3),
+    left_out=st.sets(st.integers(0, 2)),
+    verified_only=st.booleans(),
+)
+def test_p5_nothing_is_encrypted_to_what_the_policy_does_not_accept(
+    policy: type[TrustPolicy],
+    levels: list[Trust | None],
+    left_out: set[int],
+    verified_only: bool,
+) -> None:
+    """Whatever the user decided, whatever sessions there are."""
+    world, template, theirs = _three_devices()
+
+    async def written() -> set[int]:
+        party = Party(world, template.jid, (Version.TWO,), policy(), await copied(template.store))
+        for device, level in zip(theirs, levels, strict=True):
+            if level is not None:
+                await party.decide(device, level)
+        leaving_out = {theirs[number].device for number in left_out}
+        try:
+            encrypted = await encrypting.encrypt(
+                party.sessions,
+                (body("hi"),),
+                {theirs[0].jid},
+                leaving_out=leaving_out,
+                verified_only=verified_only,
+            )
+        except E2eeError as refusal:
+            assert refusal.code in (ErrorCode.UNDECIDED, ErrorCode.UNUSABLE_KEY)  # noqa: PT017
+            return set()
+        return rids(encrypted)
+
+    verified = Trust.AUTHENTICATED in levels
+    allowed = {
+        device.device.id
+        for number, (device, level) in enumerate(zip(theirs, levels, strict=True))
+        if number not in left_out
+        and policy().uses(level or Trust.AUTOMATIC, verified=verified)
+        and (level is Trust.AUTHENTICATED or not verified_only)
+    }
+    found = asyncio.run(written())
+    undecided = {
+        number
+        for number, level in enumerate(levels)
+        if number not in left_out
+        and level is not Trust.DISTRUSTED
+        and not policy().uses(level or Trust.AUTOMATIC, verified=verified)
+    }
+    stopped = bool(undecided) and not verified_only
+    assert found == (set() if stopped else allowed)
+
+
+# -- bundles
+
+
+async def _served(act: Callable[[World, Party], None]) -> DeviceReport:
+    """Encrypt for two devices, and return what became of the one whose bundle was altered."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    other = await world.device(ROMEO)
+    act(world, romeo)
+    encrypted = await juliet.say("hi", romeo)
+    assert outcomes(encrypted)[other.device.id] is Outcome.STARTED
+    assert rids(encrypted) == {other.device.id}
+    [report] = [each for each in encrypted.report if each.device == romeo.device]
+    [opened] = await other.read()
+    assert opened.content
+    return report
+
+
+def _republished(**changed: object) -> Callable[[World, Party], None]:
+    def act(world: World, romeo: Party) -> None:
+        fetch = bundle_fetch(Version.TWO, romeo.device)
+        bundle = Bundle.from_xml(world.serve(fetch))  # type: ignore[arg-type]
+        world.publish(fetch, replace(bundle, **changed).to_xml())  # type: ignore[arg-type]
+
+    return act
+
+
+def _vanished(world: World, romeo: Party) -> None:
+    del world.nodes[bundle_fetch(Version.TWO, romeo.device).address][ItemId(str(romeo.device.id))]
+
+
+def _no_bundle_at_all(world: World, romeo: Party) -> None:
+    world.publish(bundle_fetch(Version.TWO, romeo.device), element(Version.TWO, "bundle"))
+
+
+@pytest.mark.parametrize(
+    ("act", "outcome", "code"),
+    [
+        (_vanished, Outcome.NO_BUNDLE, ErrorCode.DATA_MISSING),
+        (_no_bundle_at_all, Outcome.BAD_BUNDLE, ErrorCode.MALFORMED),
+        (_republished(signature=bytes(64)), Outcome.BAD_BUNDLE, ErrorCode.BAD_SIGNATURE),
+        (_republished(pre_keys=((1, bytes(32)),)), Outcome.BAD_BUNDLE, ErrorCode.MALFORMED),
+        (_republished(signed_pre_key=bytes(32)), Outcome.BAD_BUNDLE, ErrorCode.MALFORMED),
+    ],
+)
+async def test_o_15_a_hostile_bundle_stops_nobody_else(
+    act: Callable[[World, Party], None], outcome: Outcome, code: ErrorCode
+) -> None:
+    report = await _served(act)
+    assert report == DeviceReport(report.device, Version.TWO, outcome, code)
+
+
+async def test_o_16_a_bundle_of_another_device_stops_nobody_else() -> None:
+    """The server serves the bundle of one device for another: it is the first one's identity."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    other = await world.device(ROMEO)
+    await juliet.gather(romeo)
+    first, second = sorted((romeo.device, other.device))
+    theirs = world.serve(bundle_fetch(Version.TWO, first))
+    assert theirs
+    world.publish(bundle_fetch(Version.TWO, second), theirs)
+    await juliet.feed(bundle_fetch(Version.TWO, second))
+    encrypted = await juliet.say("hi", romeo)
+    assert outcomes(encrypted)[first.id] is Outcome.STARTED
+    assert outcomes(encrypted)[second.id] is Outcome.BAD_BUNDLE
+    assert rids(encrypted) == {first.id}
+
+
+async def test_o_15_a_bundle_with_another_identity_is_never_used() -> None:
+    """SECURITY O1: as fetched a second time, and even where it got past whoever checks it."""
+    world = World()
+    juliet, romeo, other = (
+        await world.device(JULIET),
+        await world.device(ROMEO),
+        await world.device(ROMEO),
+    )
+    await juliet.gather(romeo)
+    engine = juliet.sessions.engines[Version.TWO]
+    evil = new_bundle(engine)
+    await put_bundle_of(juliet, romeo.device, evil)
+    encrypted = await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+    assert outcomes(encrypted) == {
+        romeo.device.id: Outcome.IDENTITY_CHANGED,
+        other.device.id: Outcome.STARTED,
+    }
+    assert rids(encrypted) == {other.device.id}
+    async with juliet.store.exclusive(juliet.sessions.scope) as tx:
+        assert await session_within(Draft(tx, juliet.jid), Version.TWO, romeo.device) is None
+    world.publish(bundle_fetch(Version.TWO, romeo.device), evil.to_xml())
+    await juliet.feed(bundle_fetch(Version.TWO, romeo.device))
+    report = (await juliet.say("hi", romeo)).report
+    [changed] = [each for each in report if each.device == romeo.device]
+    assert changed.outcome is Outcome.IDENTITY_CHANGED
+    assert changed.code is ErrorCode.IDENTITY_CHANGED
+
+
+async def test_o_15_what_the_engine_refuses_stops_nobody_else() -> None:
+    """A hostile bundle that got past every check before."""
+    world = World()
+    juliet, romeo, other = (
+        await world.device(JULIET),
+        await world.device(ROMEO),
+        await world.device(ROMEO),
+    )
+    await juliet.gather(romeo)
+    bundle = await bundle_of(juliet, romeo.device)
+    assert bundle
+    hostile = [
+        replace(bundle, signature=bytes(64)),
+        replace(bundle, pre_keys=((1, bytes(32)),)),
+        replace(bundle, identity=bytes(32)),
+    ]
+    for each in hostile:
+        await put_bundle_of(juliet, romeo.device, each)
+        encrypted = await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+        assert outcomes(encrypted)[romeo.device.id] is Outcome.BAD_BUNDLE
+        assert rids(encrypted) == {other.device.id}
+
+
+async def test_o_14_a_list_of_strangers_is_fetched_bit_by_bit() -> None:
+    world = World()
+    juliet = await world.device(JULIET)
+    world.crowd(ROMEO, limits.MAX_BUNDLE_FETCHES + 5)
+    romeo = BareJid.parse(ROMEO)
+    encrypted = await juliet.encrypt(romeo)
+    found = list(outcomes(encrypted).values())
+    assert found.count(Outcome.STARTED) == limits.MAX_BUNDLE_FETCHES
+    assert found.count(Outcome.NOT_FETCHED) == 5
+    world.wait(timedelta(minutes=11))
+    encrypted = await juliet.encrypt(romeo)
+    assert set(outcomes(encrypted).values()) == {Outcome.STARTED}
+
+
+# -- versions
+
+
+async def test_o_31_an_emptied_list_is_no_reason_to_write_less() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.say("hi", romeo)
+    world.announce(ROMEO)
+    await juliet.hear_of(romeo)
+    async with refused(ErrorCode.DOWNGRADE, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+
+
+async def test_o_31_legacy_is_not_used_where_version_2_was() -> None:
+    world = World()
+    juliet = await world.device(JULIET, versions=BOTH)
+    romeo = await world.device(ROMEO, versions=BOTH)
+    encrypted = await juliet.say("hi", romeo)
+    assert [each.namespace for each in encrypted.elements] == [Version.TWO]
+    del world.nodes[devices_fetch(Version.TWO, romeo.jid).address]
+    await juliet.hear_of(romeo)
+    async with refused(ErrorCode.DOWNGRADE, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+
+
+async def _with_old_phone() -> tuple[Party, Party, Party]:
+    """Return two parties, of which the second has another device, which is legacy alone."""
+    world = World()
+    juliet = await world.device(JULIET, versions=BOTH)
+    romeo = await world.device(ROMEO)
+    phone = world.party(ROMEO, versions=BOTH)
+    phone.device = await phone.looked(lambda: own_device.register(phone.sessions))
+    await phone.flush()
+    world.announce(ROMEO, romeo.device.id)
+    return juliet, romeo, phone
+
+
+async def test_a_legacy_device_gets_the_body_and_nothing_else() -> None:
+    juliet, romeo, phone = await _with_old_phone()
+    said = (element("urn:example", "secret"), body("hi"), body("there"))
+    encrypted = await juliet.encrypt(romeo, content=said)
+    assert rids(encrypted) == {romeo.device.id}
+    assert rids(encrypted, Version.LEGACY) == {phone.device.id}
+    assert [each.version for each in encrypted.report if each.device == phone.device] == [
+        Version.LEGACY
+    ]
+    juliet.post(romeo.jid, *encrypted.elements)
+    [opened] = await romeo.read()
+    assert said_in(opened) == ["", "hi", "there"]
+    [old] = await phone.read()
+    assert said_in(old) == ["hi"]
+
+
+@pytest.mark.parametrize("said", [element(ns.CLIENT, "body"), element("urn:example", "body")])
+async def test_a_legacy_device_is_reported_where_there_is_no_body(said: object) -> None:
+    juliet, romeo, phone = await _with_old_phone()
+    encrypted = await juliet.encrypt(romeo, content=(said,))  # type: ignore[arg-type]
+    assert outcomes(encrypted)[phone.device.id] is Outcome.NO_BODY
+    assert [each.namespace for each in encrypted.elements] == [Version.TWO]
+
+
+# -- what the envelope says
+
+
+async def test_the_envelope_names_both_sides_and_the_time() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    encrypted = await juliet.say("hi", romeo)
+    [opened] = await romeo.read()
+    assert opened.time == world.now
+    juliet.post(romeo.jid, *(await juliet.encrypt(romeo)).elements)
+    tybalt = BareJid.parse("tybalt@capulet.lit")
+    async with refused(ErrorCode.CONTEXT_MISMATCH, romeo):
+        await romeo.decrypt((await juliet.encrypt(romeo)).elements[0], juliet, to=tybalt)
+    assert encrypted.elements
+
+
+async def test_s_02_the_envelope_names_the_room() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    room = BareJid.parse("balcony@rooms.lit")
+    encrypted = await juliet.encrypt(romeo, room=room)
+    await romeo.hear_of(juliet)
+    inside = Arrival(StanzaKind.GROUPCHAT, Jid(room, "Juliet"), Jid(romeo.jid), None, juliet.jid)
+    async with refused(ErrorCode.CONTEXT_MISMATCH, romeo):
+        arrival = replace(inside, sender=Jid(BareJid.parse("garden@rooms.lit"), "Juliet"))
+        await decrypting.decrypt(romeo.sessions, encrypted.elements[0], arrival)
+    opened = await decrypting.decrypt(romeo.sessions, encrypted.elements[0], inside)
+    assert opened.content
+
+
+async def test_s_06_lengths_say_nothing() -> None:
+    """What is short is of one of many lengths, whatever it says."""
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.gather(romeo)
+    lengths: dict[str, set[int]] = {}
+    for text in ("yes", "no, not at all"):
+        for _ in range(150):
+            [sealed] = (await juliet.say(text, romeo)).elements
+            payload = decode_base64(sealed.only(Version.TWO, "payload").text, "test")
+            lengths.setdefault(text, set()).add(len(payload))
+    for found in lengths.values():
+        assert min(found) > MIN_ENVELOPE_BYTES
+        assert max(found) <= MIN_ENVELOPE_BYTES + 200 + 16
+        assert len(found) >= 10  # of 13 blocks
+    assert len(set.union(*lengths.values())) <= 14
+
+
+# -- opting out
+
+
+async def test_o_30_who_asks_to_write_in_clear_is_not_written_to_unasked() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.say("hi", romeo)
+    await settle(juliet, romeo)
+    opting = await romeo.encrypt(juliet, content=(OptOut("no keys here").to_xml(),))
+    romeo.post(juliet.jid, *opting.elements)
+    [opened] = await settle(juliet, romeo)
+    assert opened.opted_out
+    async with refused(ErrorCode.OPTED_OUT, juliet):
+        await juliet.say("hi", romeo)
+    tybalt = BareJid.parse("tybalt@capulet.lit")  # of whom nothing is known
+    async with refused(ErrorCode.OPTED_OUT, juliet):
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid, tybalt})
+    await peers.answer_opt_out(juliet.sessions, romeo.jid)
+    assert outcomes(await juliet.say("hi", romeo)) == {romeo.device.id: Outcome.ENCRYPTED}
+
+
+# -- devices that never answer
+
+
+async def test_o_26_a_stale_device_is_reported_and_written_to() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    lost = await world.device(ROMEO)
+    await romeo.hear_of(romeo)
+    await romeo.decide_all(romeo)
+    await juliet.say("hi", romeo)
+    await settle(juliet, romeo)
+    for _ in range(4):
+        world.wait(timedelta(days=30))
+        encrypted = await juliet.say("hi", romeo)
+        await romeo.say("hello", juliet)
+        await settle(juliet, romeo)
+    stale = {each.device.id: each.is_stale for each in encrypted.report}
+    assert stale == {romeo.device.id: False, lost.device.id: True}
+    assert rids(encrypted) == {romeo.device.id, lost.device.id}
+    without = await juliet.encrypt(romeo, leaving_out={lost.device})
+    assert rids(without) == {romeo.device.id}
+
+
+async def test_reading_grows_with_accounts_and_not_with_devices() -> None:
+    """What is asked of the store for the second message."""
+    world = World()
+    juliet = await world.device(JULIET)
+    world.crowd(ROMEO, 20)
+    romeo = BareJid.parse(ROMEO)
+    await juliet.encrypt(romeo)
+    asked = 0
+
+    async def count(moment: Moment) -> None:
+        nonlocal asked
+        asked += moment in (Moment.GET, Moment.SCAN)
+
+    watched = juliet.reopened(HookedStore(juliet.store, count))
+    await encrypting.encrypt(watched.sessions, (body("hi"),), {romeo})
+    assert asked <= 8
+
+
+async def test_a_session_of_a_later_renewal_is_damage() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    await juliet.say("hi", romeo)
+    async with juliet.store.exclusive(juliet.sessions.scope) as tx:
+        draft = Draft(tx, juliet.jid)
+        session = await session_within(draft, Version.TWO, romeo.device)
+        assert session
+        put_session(draft, replace(session, renewal=1))
+        ring = await ring_within(draft, romeo.jid)
+        put_ring(draft, ring)
+        await draft.commit()
+    with pytest.raises(E2eeError) as caught:
+        await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid})
+    assert caught.value.code is ErrorCode.STORE_CORRUPT

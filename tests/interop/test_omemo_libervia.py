@@ -1,0 +1,157 @@
+"""OMEMO as Libervia 0.9 makes it: its recorded devices, bundles and first messages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from e2ee import ns
+from e2ee.errors import ErrorCode
+from e2ee.lexical import parse_time
+from e2ee.names import BareJid, ItemId, Jid, NodeAddress
+from e2ee.omemo.bundle import Bundle
+from e2ee.omemo.device import Device, DeviceId
+from e2ee.omemo.device_list import DeviceList, ListedDevice
+from e2ee.omemo.draft import Draft
+from e2ee.omemo.engine import PreKey, SignedPreKey
+from e2ee.omemo.engine_oldmemo import OldmemoEngine
+from e2ee.omemo.engine_twomemo import TwomemoEngine
+from e2ee.omemo.own_record import OwnPreKey
+from e2ee.omemo.own_rows import keys_within, own_within, put_keys, put_own, put_pre_key
+from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
+from e2ee.secret import Secret
+from e2ee.trust import BlindTrustBeforeVerification
+from e2ee.xmlparse import parse_xml
+from e2ee.xmltree import Element
+from tests.support.omemo_world import Party, World, refused
+from tests.support.peers import require_shared
+
+FILES = {Version.TWO: "omemo2_first_flight", Version.LEGACY: "legacy_first_flight"}
+FIELDS = {Version.TWO: "omemo2", Version.LEGACY: "legacy"}
+JULIET = Jid.parse("juliet@capulet.example/balcony")
+
+
+@pytest.fixture(params=list(FILES), ids=list(FIELDS.values()))
+def version(request: pytest.FixtureRequest) -> Version:
+    return Version(request.param)
+
+
+@pytest.fixture
+def recorded(version: Version) -> Any:
+    return json.loads(require_shared(f"peers/libervia/{FILES[version]}.json").read_text())
+
+
+@pytest.fixture
+def world(recorded: Any) -> World:
+    """Return a world with the nodes that Libervia published, at the time it did."""
+    world = World(now=parse_time("2026-11-22T15:06:00Z"))
+    for nodes in recorded["published"].values():
+        for node in nodes:
+            address = NodeAddress(BareJid.parse(node["service"]), node["node"])
+            items = [parse_xml(item) for item in node["items"]]
+            world.nodes[address] = {
+                ItemId(item.require("id", None)): item.elements[0] for item in items
+            }
+    return world
+
+
+async def adopted(recorded: Any, name: str, world: World) -> Party:
+    """Return a device of ours that has the keys of one of Libervia's."""
+    keys = recorded["devices"][name]
+    made = await World().device(keys["jid"], versions=list(FIELDS))
+    trust = BlindTrustBeforeVerification()  # of our own other device, which comes as a surprise
+    party = world.party(keys["jid"], versions=list(FIELDS), trust=trust, store=made.store)
+    party.device = Device(party.jid, DeviceId(keys["device_id"]))
+    async with party.store.exclusive(party.sessions.scope) as tx:
+        draft = Draft(tx, party.jid)
+        own = await own_within(draft)
+        identity = Secret(bytes.fromhex(keys["identity_ed25519_seed_hex"]))
+        put_own(draft, replace(own, device=party.device, identity=identity))
+        for version, field in FIELDS.items():
+            await adopt(draft, version, keys[field])
+        await draft.commit()
+    await party.hear_of(party)
+    return party
+
+
+async def adopt(draft: Draft, version: Version, keys: Any) -> None:
+    """Put recorded prekeys in the place of those with the same ids."""
+    signed = keys["signed_pre_key"]
+    assert signed["id"] == 1
+    ours = SignedPreKey(*pair(signed), signature=bytes.fromhex(signed["signature_hex"]))
+    put_keys(draft, replace(await keys_within(draft, version), signed=ours))
+    for pre_key_id, key in keys["pre_keys"].items():
+        put_pre_key(draft, version, OwnPreKey(PreKey(*pair({"id": int(pre_key_id), **key}))))
+
+
+def pair(key: Any) -> tuple[int, Secret, bytes]:
+    """Return the id and both halves of a recorded key."""
+    return key["id"], Secret(bytes.fromhex(key["private_hex"])), bytes.fromhex(key["public_hex"])
+
+
+def encrypted_in(message: Any, version: Version) -> Element:
+    return parse_xml(message["message"]).only(version, "encrypted", None)
+
+
+async def test_its_lists_and_bundles_are_read(
+    recorded: Any, world: World, version: Version
+) -> None:
+    """Its labels are not signed, and therefore not shown."""
+    engine = {Version.TWO: TwomemoEngine, Version.LEGACY: OldmemoEngine}[version]()
+    for keys in recorded["devices"].values():
+        device = Device(BareJid.parse(keys["jid"]), DeviceId(keys["device_id"]))
+        listed = world.serve(devices_fetch(version, device.jid))
+        assert listed is not None
+        assert ListedDevice(device.id) in DeviceList.from_xml(listed).devices
+        served = world.serve(bundle_fetch(version, device))
+        assert served is not None
+        bundle = Bundle.from_xml(served)
+        engine.check_bundle(bundle)
+        assert bundle.identity == engine.identity(
+            Secret(bytes.fromhex(keys["identity_ed25519_seed_hex"]))
+        )
+
+
+async def test_its_messages_are_read_in_every_order(
+    recorded: Any, world: World, version: Version
+) -> None:
+    """On each of the two devices, once."""
+    for name in ("romeo-1", "romeo-2"):
+        for order in permutations(recorded["messages"]):
+            romeo = await adopted(recorded, name, world)
+            for message in order:
+                element = encrypted_in(message, version)
+                opened = await romeo.decrypt(element, JULIET)
+                assert opened.sender.id == recorded["devices"]["juliet"]["device_id"]
+                assert opened.content[0].is_(ns.CLIENT, "body")
+                assert opened.content[0].text == message["body"]
+                if version is Version.TWO:
+                    sent = parse_xml(message["envelope"])
+                    content = sent.only(ns.SCE, "content", None)
+                    assert all(map(Element.same_content, opened.content, content.elements))
+                    time = sent.only(ns.SCE, "time", None)
+                    assert opened.time == parse_time(time.require("stamp", None))
+                assert await romeo.decrypt(element, JULIET) == opened
+                await romeo.sessions.delivered([opened])
+                async with refused(ErrorCode.REPLAY, romeo):
+                    await romeo.decrypt(element, JULIET)
+
+
+async def test_its_devices_read_what_we_write(
+    recorded: Any, world: World, version: Version
+) -> None:
+    """With the bundles that it published."""
+    juliet = await adopted(recorded, "juliet", world)
+    for address in [each for each in world.nodes if each.service == juliet.jid]:
+        if not address.node.startswith(version):
+            del world.nodes[address]
+    for name in ("romeo-1", "romeo-2"):
+        romeo = await adopted(recorded, name, world)
+        elements = (await romeo.encrypt(juliet.jid)).elements
+        (element,) = (each for each in elements if each.namespace == version)
+        (said,) = (await juliet.decrypt(element, romeo)).content
+        assert said.text == "Good pilgrim"
