@@ -1,9 +1,10 @@
-"""Benchmark of OMEMO: ours on a disk and in memory, python-omemo in memory, and Olm, in one run.
+"""Benchmark of OMEMO: ours on a disk and in memory, python-omemo in memory, Olm, in one run.
 
 Rule: figures are ratios against a peer on the same machine in the same run; nothing here asserts.
 Ours is everything: XML values, envelopes, trust, replays, and on the disk durable commits.
-python-omemo's SessionManager gets and gives bare values, keeps them in a dictionary, and neither
-reads nor writes XML or envelopes. Olm is vodozemac's sessions alone, in Rust, which keep nothing.
+python-omemo's SessionManager gets and gives bare values, and keeps them in a dictionary; ``with
+XML`` it reads and writes its own XML and an envelope, too. Olm is vodozemac's sessions alone, in
+Rust, which keep nothing.
 
     python -m benchmarks.omemo [--rounds 100] [--folder .]
 
@@ -154,15 +155,24 @@ async def measure(rounds: int, folder: str) -> None:
 
         alone = await commits(await on_disk("commits"), rounds)
         print(f"a commit of three rows takes {alone:.3f} ms on this disk, with nothing around it")
-        subjects = (Ours(on_disk), Ours(in_memory), PythonOmemo(), Olm())
+        subjects = (Ours(on_disk), Ours(in_memory), PythonOmemo(), PythonOmemo(xml=True), Olm())
         pairs = [await Pair.of(subject) for subject in subjects]
-        heads = ("disk", "memory", "python-omemo", "vodozemac", "theirs/disk", "theirs/memory")
+        heads = (
+            "disk",
+            "memory",
+            "python-omemo",
+            "with XML",
+            "vodozemac",
+            "theirs/disk",
+            "theirs/memory",
+        )
         print(f"{'ms':<32}" + "".join(f"{head:>15}" for head in heads))
         for stage in (conversation, one_way, archive, first_messages, fan_out):
             measured = [await stage(pair, rounds) for pair in pairs]
             for what in measured[0]:
-                disk, memory, theirs, olm = (rows[what] for rows in measured)
-                figures = [f"{figure:.3f}" for figure in (disk, memory, theirs, olm)]
+                times = [rows[what] for rows in measured]
+                disk, memory, theirs, *_ = times
+                figures = [f"{figure:.3f}" for figure in times]
                 figures += [f"{ratio:.2f}" for ratio in (theirs / disk, theirs / memory)]
                 print(f"{what:<32}" + "".join(f"{each:>15}" for each in figures), flush=True)
 

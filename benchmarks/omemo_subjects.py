@@ -161,22 +161,35 @@ class _Memory(Storage):
 class _TheirSide:
     """A device of python-omemo."""
 
-    def __init__(self, jid: str, manager: Any, storage: _Memory) -> None:
+    def __init__(self, jid: str, manager: Any, storage: _Memory, *, xml: bool) -> None:
         self.jid = jid
         self.manager = manager
         self.storage = storage
+        self._xml = xml
         self.empty: list[tuple[Any, str]] = []
 
     async def write(self, *to: str) -> Any:
-        plaintext = {_TWO: TEXT.encode()}
+        plaintext = {_TWO: (self._envelope(min(to)) if self._xml else TEXT).encode()}
         messages, errors = await self.manager.encrypt(frozenset(to), plaintext)
         if errors:
             raise SystemExit(f"python-omemo did not encrypt for all: {errors}")
         (message,) = messages
-        return message
+        return (twomemo.etree.serialize_message(message), self.jid) if self._xml else message
 
     async def read(self, message: Any) -> None:
-        await self.manager.decrypt(message)
+        if not self._xml:
+            await self.manager.decrypt(message)
+            return
+        plaintext, _, _ = await self.manager.decrypt(twomemo.etree.parse_message(*message))
+        ET.fromstring(plaintext)
+
+    def _envelope(self, to: str) -> str:
+        """Return an envelope as Libervia writes it."""
+        return (
+            f"<envelope xmlns='urn:xmpp:sce:1'><content><body xmlns='jabber:client'>{TEXT}</body>"
+            f"</content><rpad>{'~' * 256}</rpad><time stamp='2026-07-01T12:00:00Z'/>"
+            f"<to jid='{to}'/><from jid='{self.jid}'/></envelope>"
+        )
 
     async def take(self) -> None:
         """Do nothing: it keeps no plaintext."""
@@ -184,7 +197,7 @@ class _TheirSide:
     async def browse(self, archive: Sequence[Any]) -> None:
         self.manager.before_history_sync()
         for message in archive:
-            await self.manager.decrypt(message)
+            await self.read(message)
         await self.manager.after_history_sync()
 
     async def meet(self, other: str) -> None:
@@ -192,9 +205,10 @@ class _TheirSide:
 
 
 class PythonOmemo:
-    """python-omemo's SessionManager."""
+    """python-omemo's SessionManager, bare, or with its own XML and an envelope around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, xml: bool = False) -> None:
+        self._xml = xml
         self._lists: dict[str, Any] = {}
         self._bundles: dict[tuple[str, int], Any] = {}
 
@@ -235,7 +249,7 @@ class PythonOmemo:
         storage = _Memory()
         manager = await Manager.create([twomemo.Twomemo(storage)], storage, jid, None, "TRUSTED")
         await manager.after_history_sync()
-        side = _TheirSide(jid, manager, storage)
+        side = _TheirSide(jid, manager, storage, xml=self._xml)
         side.empty = sent
         return side
 

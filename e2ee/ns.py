@@ -14,10 +14,12 @@ __all__ = [
     "CLIENT",
     "DATA_FORMS",
     "DELAY",
+    "DISCO_INFO",
     "EME",
     "FORWARD",
     "HINTS",
     "MAM",
+    "MUC",
     "MUC_ADMIN",
     "MUC_USER",
     "OMEMO_2",
@@ -49,6 +51,8 @@ ATOM: Final = "http://www.w3.org/2005/Atom"  # RFC 4287
 DATA_FORMS: Final = "jabber:x:data"  # XEP-0004 2.13.2
 STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"  # RFC 6120 §8.3.3
 PGP_LEGACY: Final = "jabber:x:encrypted"  # XEP-0027 1.4
+DISCO_INFO: Final = "http://jabber.org/protocol/disco#info"  # XEP-0030 2.5.0
+MUC: Final = "http://jabber.org/protocol/muc"  # XEP-0045 1.35.1
 MUC_USER: Final = "http://jabber.org/protocol/muc#user"  # XEP-0045 1.35.1
 MUC_ADMIN: Final = "http://jabber.org/protocol/muc#admin"  # XEP-0045 1.35.1
 ADDRESS: Final = "http://jabber.org/protocol/address"  # XEP-0033 1.2.1

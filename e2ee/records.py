@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 
 __all__ = ["pack", "unpack"]
+
+_RESERVED: Final = frozenset({"kind", "format"})
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def pack(kind: str, version: int, fields: Mapping[str, Any]) -> bytes:
@@ -21,14 +24,9 @@ def pack(kind: str, version: int, fields: Mapping[str, Any]) -> bytes:
     Raises:
         ApiMisuse: a field is named ``kind`` or ``format``.
     """
-    if not fields.keys().isdisjoint({"kind", "format"}):
+    if not _RESERVED.isdisjoint(fields):
         raise ApiMisuse("a record with a field of a reserved name")
-    return json.dumps(
-        {"kind": kind, "format": version, **fields},
-        ensure_ascii=False,
-        separators=(",", ":"),
-        sort_keys=True,
-    ).encode()
+    return _ENCODER.encode({"kind": kind, "format": version, **fields}).encode()
 
 
 def unpack(raw: bytes, kind: str, version: int) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def unpack(raw: bytes, kind: str, version: int) -> dict[str, Any]:
             its format number is above ``version``.
     """
     try:
-        record = json.loads(raw)
+        record = json.loads(raw.decode())  # of bytes, it would guess the encoding
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or record.get("kind") != kind:

@@ -137,10 +137,12 @@ def seal_envelope(envelope: Envelope, profile: SceProfile, primitives: Primitive
         raise ApiMisuse("an envelope whose padding was chosen by the caller", rule=_RULE)
     if any(_is_unnamed(child) or _is_forbidden(child) for child in envelope.content):
         raise ApiMisuse("an element that must not be inside an envelope", rule=_RULE)
-    rest = len(write_xml(_to_xml(replace(envelope, rpad="x"))).encode()) - 1
+    # The tree is written once, for any padding: only affixes follow it, of which none has a text.
+    head, _, tail = write_xml(_to_xml(replace(envelope, rpad="x"))).encode().rpartition(b"x</rpad>")
+    rest = len(head) + len(b"</rpad>") + len(tail)
     # At least one character: an empty <rpad/> is shorter by its end tag, and would be told apart.
     rpad = random_padding(primitives, max(1, MIN_ENVELOPE_BYTES - rest))
-    return write_xml(_to_xml(replace(envelope, rpad=rpad))).encode()
+    return b"".join((head, rpad.encode(), b"</rpad>", tail))
 
 
 def _to_xml(envelope: Envelope) -> Element:

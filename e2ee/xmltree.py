@@ -39,6 +39,7 @@ def _check_name(namespace: str, name: str, prefix: str) -> None:
         _misuse("an XML prefix that cannot stand for its namespace")
 
 
+@lru_cache(maxsize=1024)
 def _check_declarations(declarations: tuple[tuple[str, str], ...]) -> None:
     for prefix, uri in declarations:
         if (prefix and not (NCNAME.fullmatch(prefix) and uri)) or not NAMESPACE.fullmatch(uri):
@@ -184,7 +185,13 @@ class Element:
 
     def find_all(self, namespace: str, name: str) -> tuple[Element, ...]:
         """Return every child ``{namespace}name``."""
-        return tuple([child for child in self.elements if child.is_(namespace, name)])
+        return tuple(
+            [
+                child
+                for child in self.children
+                if isinstance(child, Element) and child.is_(namespace, name)
+            ]
+        )
 
     def optional(self, namespace: str, name: str, rule: str | None = None) -> Element | None:
         """Return the child ``{namespace}name``, or ``None``; the first of several is never taken.

@@ -23,6 +23,7 @@ from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption import OpenedItem, SecretState
 from xmpp_e2ee.eavesdropper import Eavesdropper
+from xmpp_e2ee.entry import text_of, title_of
 from xmpp_e2ee.narrator import Narrator, Silence
 from xmpp_e2ee.nodes import StoredItem
 from xmpp_e2ee.player import Player
@@ -60,7 +61,7 @@ async def play(
         StanzaRefused: the server refused what it should not.
     """
     began = time.perf_counter()
-    eavesdropper = Eavesdropper(entries)
+    eavesdropper = _eavesdropper(entries)
     story = _Story(entries, eavesdropper, narrator)
     await story.play(open_store)
     leaked = eavesdropper.found and eavesdropper.found - await _words_of_protocol(entries)
@@ -69,9 +70,13 @@ async def play(
 
 async def _words_of_protocol(entries: Sequence[Element]) -> set[str]:
     """Return those words of the entries that cross the server even if none of the entries does."""
-    eavesdropper = Eavesdropper(entries)
+    eavesdropper = _eavesdropper(entries)
     await _Story(_BLANK, eavesdropper, Silence()).play(_in_memory)
     return eavesdropper.found
+
+
+def _eavesdropper(entries: Sequence[Element]) -> Eavesdropper:
+    return Eavesdropper(map(title_of, entries), map(text_of, entries))
 
 
 async def _in_memory(name: str) -> Store:

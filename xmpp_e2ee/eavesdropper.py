@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
-
-from e2ee.xmltree import Element
-from xmpp_e2ee.entry import text_of, title_of
 
 __all__ = ["Eavesdropper"]
 
@@ -22,35 +19,35 @@ _MIN_OTHER_LETTERS: Final = 3
 
 
 class Eavesdropper:
-    """Reads every stanza, decodes all base64 in it, and looks for the words of some entries.
+    """Reads every stanza, decodes all base64 in it, and looks for some lines and words.
 
     It finds what is in clear or merely encoded; short words, which any text has, it ignores.
 
     Attributes:
         stanzas: how many were read.
         bytes: how many bytes of UTF-8 these had.
-        found: the words and titles of the entries that were seen.
+        found: the lines and words that were seen.
     """
 
-    def __init__(self, entries: Sequence[Element]) -> None:
-        """Look for the titles and the telling words of ``entries``."""
+    def __init__(self, lines: Iterable[str], texts: Iterable[str]) -> None:
+        """Look for whole ``lines``, and for the telling words of ``texts``."""
         self.stanzas = 0
         self.bytes = 0
         self.found: set[str] = set()
-        self._titles = frozenset(title_of(entry) for entry in entries)
-        self._words = frozenset().union(*(_telling_words(text_of(entry)) for entry in entries))
+        self._lines = frozenset(lines)
+        self._words = frozenset().union(*map(_telling_words, texts))
 
     @property
     def sought(self) -> int:
-        """How many different words and titles it looks for."""
-        return len(self._titles | self._words)
+        """How many different words and lines it looks for."""
+        return len(self._lines | self._words)
 
     def hear(self, stanza: str) -> None:
         """Read one stanza."""
         self.stanzas += 1
         self.bytes += len(stanza.encode())
         clear = _BASE64.sub(" ", stanza)
-        self.found |= {title for title in self._titles if title in clear}
+        self.found |= {line for line in self._lines if line in clear}
         self.found |= _telling_words(clear) & self._words
         for encoded in _BASE64.findall(stanza):
             self.found |= _telling_words(_decoded(encoded)) & self._words

@@ -4,7 +4,7 @@ Rule: honest about what a server can do and see. Every stanza crosses it as text
 it may read (``tap``); it knows no key and imports nothing that could decrypt.
 
 What is left out: streams, presence and its subscriptions (so that no PEP node notifies by itself),
-rooms, and every access model but open and whitelist.
+and every access model but open and whitelist.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from xmpp_e2ee.nodes import StoredItem
 from xmpp_e2ee.pubsub_service import PubsubService
+from xmpp_e2ee.room_service import RoomService
 from xmpp_e2ee.transport import IqKind, StanzaRefused
 
 __all__ = ["Service", "Session"]
@@ -58,7 +59,8 @@ class Service:
         """Start an empty server.
 
         Args:
-            domain: of its accounts; the pubsub component is ``pubsub.`` below it.
+            domain: of its accounts; below it are the pubsub component, ``pubsub.``, and the rooms,
+                ``rooms.``.
             clock: for the stamps of delayed messages.
             tap: shown every stanza that crosses the server, either way, as it is written.
         """
@@ -69,6 +71,7 @@ class Service:
         self._counter = 0
         self._accounts: dict[BareJid, _Account] = {}
         self._pubsub = PubsubService(self.component, self._new_id, self._notify)
+        self.rooms = RoomService(BareJid.parse(f"rooms.{domain}"), self._to_occupant)
 
     def connect(self, jid: Jid) -> Session:
         """Connect a device; the account is made with its first one.
@@ -98,9 +101,7 @@ class Service:
         """Carry out an IQ and return the answer, an IQ too."""
         stanza = self._cross(_stanza("iq", kind, sender, to, self._new_id(), payload))
         try:
-            if to not in self._accounts and to != self.component:
-                raise StanzaRefused("service-unavailable")
-            result = self._pubsub.answer(sender.bare, to, kind, stanza.elements[0])
+            result = self._answer(sender.bare, to, kind, stanza.elements[0])
             children = () if result is None else (result,)
             answer = _stanza("iq", "result", to, sender, stanza.require("id"), *children)
         except StanzaRefused as refusal:
@@ -108,10 +109,26 @@ class Service:
             answer = _stanza("iq", "error", to, sender, stanza.require("id"), error)
         return self._cross(answer)
 
+    def _answer(
+        self, sender: BareJid, to: BareJid, kind: IqKind, payload: Element
+    ) -> Element | None:
+        if self.rooms.has(to):
+            return self.rooms.answer(sender, to, kind, payload)
+        if to not in self._accounts and to != self.component:
+            raise StanzaRefused("service-unavailable")
+        return self._pubsub.answer(sender, to, kind, payload)
+
     # -- messages
 
     def send(self, sender: Jid, to: BareJid, stanza_id: str, children: Sequence[Element]) -> None:
-        """Deliver a message to every device of ``to``, and a carbon to our own other devices."""
+        """Deliver a message to every device of ``to``, and a carbon to our own other devices.
+
+        One to a room goes to everybody in it.
+        """
+        if self.rooms.has(to):
+            self._cross(_stanza("message", "groupchat", sender, to, stanza_id, *children))
+            self.rooms.say(sender.bare, to, children, self._clock())
+            return
         message = self._cross(_stanza("message", "chat", sender, to, stanza_id, *children))
         if to not in self._accounts:
             error = _stanza(
@@ -151,6 +168,17 @@ class Service:
         account = self._accounts.get(subscriber)
         for session in account.sessions.values() if account else ():
             stanza = _stanza("message", "headline", service, session.jid, self._new_id(), event)
+            session.inbox.append(self._cross(stanza))
+
+    def _to_occupant(
+        self, to: BareJid, name: str, occupant: Jid, children: Sequence[Element]
+    ) -> None:
+        account = self._accounts.get(to)
+        for session in account.sessions.values() if account else ():
+            attributes = {"from": str(occupant), "to": str(session.jid), "id": self._new_id()}
+            if name == "message":
+                attributes["type"] = "groupchat"
+            stanza = element(ns.CLIENT, name, attributes, *children)
             session.inbox.append(self._cross(stanza))
 
     # -- the wire

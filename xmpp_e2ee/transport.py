@@ -48,5 +48,5 @@ class Transport(Protocol):
         ...
 
     async def send(self, to: BareJid, stanza_id: str, children: Sequence[Element]) -> None:
-        """Send a message with these children."""
+        """Send a message with these children: of type groupchat, if ``to`` is a room."""
         ...

@@ -20,7 +20,7 @@ from e2ee.names import BareJid
 from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.identities import identify_within
-from e2ee.omemo.inbox import id_of, keep, waiting_within
+from e2ee.omemo.inbox import id_of, keep_opened, waiting_within
 from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.message import ReceivedMessage, read_encrypted
 from e2ee.omemo.opened import OpenedMessage
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["decrypt", "decrypt_many", "decrypt_within"]
 
 _JUST_FETCHED: Final = timedelta(minutes=1)  # an older list may lack a device that is new
-_RULE: Final = "XEP-0384 §5.5.3"
+_RULE: Final = "XEP-0384 §5.6"
 
 
 async def decrypt(sessions: OmemoSessions, encrypted: Element, arrival: Arrival) -> OpenedMessage:
@@ -128,7 +128,7 @@ async def _decrypted(
     _note(sessions, part, ring, sender, plaintext, trust, min(arrival.stamp or now, now))
     opened = _opened(message_id, received, sender, arrival, reception, plaintext, trust)
     if not opened.is_empty:
-        opened = await keep(part, opened)
+        opened = await keep_opened(part, opened)
     part.merge()
     return opened
 

@@ -1,38 +1,33 @@
-"""The Double Ratchet on the package doubleratchet, made from our ``Ratchet`` and turned back.
+"""The Double Ratchet as pure steps of our ``Ratchet``, on what the package doubleratchet derives.
 
-Rule: the only file that knows how that package keeps its state; nothing of it is kept here. A
-ratchet of the package serves one message and is thrown away, with all that was done to it.
+Rule: the order of the steps alone (Double Ratchet §3); what derives a key and what encrypts with it
+is the package's. Nothing is kept here, and a step that fails has changed nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import xeddsa
-from doubleratchet import (
-    AEAD,
-    KDF,
-    DiffieHellmanRatchetModel,
-    DoubleRatchet,
-    Header,
-    KDFChainModel,
-    SkippedMessageKeys,
-    SymmetricKeyRatchetModel,
-)
-from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
+from doubleratchet import AEAD, KDF, DoubleRatchet, Header
 
 from e2ee.limits import MAX_SKIPPED
 from e2ee.omemo.engine import Chain, Ratchet, RatchetMessage, SkippedKey
+from e2ee.primitives import NativePrimitives
 
 __all__ = ["RatchetSuite"]
+
+_KEY: Final = 32  # bytes of every key
 
 
 @dataclass(frozen=True, slots=True)
 class RatchetSuite:
     """The functions by which a version of OMEMO parametrises the Double Ratchet (XEP-0384 §4.3).
 
-    The package's own ``DoubleRatchet`` is not used but for one function: it copies its whole state
-    for each message, and keeps the skipped keys together, which are rows of their own here.
+    The package's own ratchets are not used: they validate and copy the whole state, and derive our
+    public key anew, for each message; and they keep the skipped keys with the state, which are rows
+    of their own here.
 
     Attributes:
         ratchet: joins associated data to a header.
@@ -52,132 +47,98 @@ class RatchetSuite:
         self, shared: bytes, peer_public: bytes, plaintext: bytes, bound: bytes
     ) -> tuple[Ratchet, bytes]:
         """Begin as the initiator with a shared secret of 32 bytes; encrypt the first message."""
-        return await self._encrypt(await self._created(None, peer_public, shared), plaintext, bound)
+        private, public = _new_pair()
+        root, sending = await self._new_chain(Chain(shared, 0), private, peer_public)
+        ratchet = Ratchet(private, public, peer_public, root, sending, None, None)
+        return await self.encrypt(ratchet, plaintext, bound)
 
     async def decrypt_first(
         self, shared: bytes, own_private: bytes, message: RatchetMessage, bound: bytes
     ) -> tuple[Ratchet, bytes, tuple[SkippedKey, ...]]:
         """Begin as the other side, by decrypting a message of the initiator's first chain."""
-        ratchet = await self._created(own_private, message.ratchet_key, shared)
-        return await self._decrypt(ratchet, message, bound)
+        ratchet = await self._turned(Chain(shared, 0), own_private, message.ratchet_key, None)
+        return await self.decrypt(ratchet, message, bound)
 
     async def encrypt(
         self, ratchet: Ratchet, plaintext: bytes, bound: bytes
     ) -> tuple[Ratchet, bytes]:
         """Encrypt the next message; return the state after it, and the message."""
-        return await self._encrypt(self._loaded(ratchet), plaintext, bound)
+        header = Header(ratchet.own_public, ratchet.previous or 0, ratchet.sending.length)
+        sending, key = await self._step(ratchet.sending)
+        bound = self.ratchet._build_associated_data(bound, header)
+        return replace(ratchet, sending=sending), await self.aead.encrypt(plaintext, key, bound)
 
     async def decrypt(
         self, ratchet: Ratchet, message: RatchetMessage, bound: bytes
     ) -> tuple[Ratchet, bytes, tuple[SkippedKey, ...]]:
-        """Decrypt a message; return the state after it, the plaintext, and what was skipped."""
-        return await self._decrypt(self._loaded(ratchet), message, bound)
+        """Decrypt a message; return the state after it, the plaintext, and what was skipped.
+
+        The caller has checked how far ahead it is in its own chain. Of a chain that ended more than
+        ``limits.MAX_SKIPPED`` ahead no key is derived.
+        """
+        skipped: list[SkippedKey] = []
+        if message.ratchet_key != ratchet.peer_public:
+            ended = ratchet.receiving
+            if ended is not None and message.previous - ended.length <= MAX_SKIPPED:
+                await self._skip(ended, message.previous, ratchet.peer_public, skipped)
+            ratchet = await self._turned(
+                ratchet.root, ratchet.own_private, message.ratchet_key, ratchet.sending.length
+            )
+        assert ratchet.receiving is not None  # noqa: S101  # the peer has sent this
+        receiving = await self._skip(
+            ratchet.receiving, message.number, message.ratchet_key, skipped
+        )
+        receiving, key = await self._step(receiving)
+        plaintext = await self.open(key, message, bound)
+        return replace(ratchet, receiving=receiving), plaintext, tuple(skipped)
 
     async def open(self, key: bytes, message: RatchetMessage, bound: bytes) -> bytes:
         """Decrypt a message by its own key."""
-        header = _header(message)
+        header = Header(message.ratchet_key, message.previous, message.number)
         bound = self.ratchet._build_associated_data(bound, header)
         return await self.aead.decrypt(message.raw, key, bound)
 
-    async def _encrypt(
-        self, ratchet: _KnownKey, plaintext: bytes, bound: bytes
-    ) -> tuple[Ratchet, bytes]:
-        key, header = await ratchet.next_encryption_key()
-        bound = self.ratchet._build_associated_data(bound, header)
-        return ratchet.saved(), await self.aead.encrypt(plaintext, key, bound)
+    async def _turned(
+        self, root: Chain, own_private: bytes, peer_public: bytes, previous: int | None
+    ) -> Ratchet:
+        """Return the ratchet under a new key of the peer: a chain of theirs, a key and one of ours.
 
-    async def _decrypt(
-        self, ratchet: _KnownKey, message: RatchetMessage, bound: bytes
-    ) -> tuple[Ratchet, bytes, tuple[SkippedKey, ...]]:
-        key, skipped = await ratchet.next_decryption_key(_header(message))
-        plaintext = await self.open(key, message, bound)
-        return (
-            ratchet.saved(),
-            plaintext,
-            tuple(SkippedKey(*of_message, kept) for of_message, kept in skipped.items()),
-        )
-
-    async def _created(
-        self, own_private: bytes | None, peer_public: bytes, shared: bytes
-    ) -> _KnownKey:
-        return await _KnownKey.create(
-            own_private, peer_public, self.root, shared, self.chain, self.constant, MAX_SKIPPED
-        )
-
-    def _loaded(self, ratchet: Ratchet) -> _KnownKey:
-        model = DiffieHellmanRatchetModel(
-            own_ratchet_priv=ratchet.own_private,
-            other_ratchet_pub=ratchet.peer_public,
-            root_chain=_model(ratchet.root),
-            symmetric_key_ratchet=SymmetricKeyRatchetModel(
-                receiving_chain=None if ratchet.receiving is None else _model(ratchet.receiving),
-                sending_chain=_model(ratchet.sending),
-                previous_sending_chain_length=ratchet.previous,
-            ),
-        )
-        loaded = _KnownKey.from_model(model, self.root, self.chain, self.constant, MAX_SKIPPED)
-        loaded.know(ratchet.own_private, ratchet.own_public)
-        return loaded
-
-
-class _KnownKey(DiffieHellmanRatchet):
-    """The package's ratchet on X25519, which derives each of our public keys only once.
-
-    To derive it for every message was half of the time that encrypting takes. And it asks libsodium
-    as x3dh does: OpenSSL derives the public key anew whenever it meets a private one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.know(b"", b"")
-
-    def know(self, private: bytes, public: bytes) -> None:
-        """Take these for the halves of one key of ours."""
-        self._private, self._public = private, public
-
-    def _derive_pub(self, priv: bytes) -> bytes:  # type: ignore[override]  # instances call it
-        if priv is not self._private:
-            self.know(priv, xeddsa.priv_to_curve25519_pub(priv))
-        return self._public
-
-    @staticmethod
-    def _perform_diffie_hellman(own_priv: bytes, other_pub: bytes) -> bytes:
-        return xeddsa.x25519(own_priv, other_pub)
-
-    async def next_decryption_key(self, header: Header) -> tuple[bytes, SkippedMessageKeys]:
-        """Derive the key of a message, and silently none of a chain that ended too far ahead.
-
-        The package leaves those out as well, but says so by ``warnings.warn``: to the whole
-        process, where it may be an exception.
+        Args:
+            root: the root chain.
+            own_private: the private key of ours that the peer knows the public half of.
+            peer_public: the peer's new key.
+            previous: the length of the sending chain that ends, where there is one.
         """
-        received = self.receiving_chain_length or 0
-        if header.previous_sending_chain_length - received > MAX_SKIPPED:
-            header = header._replace(previous_sending_chain_length=0)
-        return await super().next_decryption_key(header)
+        root, receiving = await self._new_chain(root, own_private, peer_public)
+        private, public = _new_pair()
+        root, sending = await self._new_chain(root, private, peer_public)
+        return Ratchet(private, public, peer_public, root, sending, receiving, previous)
 
-    def saved(self) -> Ratchet:
-        """Return the state."""
-        model = self.model
-        chains = model.symmetric_key_ratchet
-        assert chains.sending_chain is not None  # noqa: S101  # there always is one
-        return Ratchet(
-            own_private=model.own_ratchet_priv,
-            own_public=self._derive_pub(model.own_ratchet_priv),
-            peer_public=model.other_ratchet_pub,
-            root=_chain(model.root_chain),
-            sending=_chain(chains.sending_chain),
-            receiving=None if chains.receiving_chain is None else _chain(chains.receiving_chain),
-            previous=chains.previous_sending_chain_length,
-        )
+    async def _new_chain(
+        self, root: Chain, own_private: bytes, peer_public: bytes
+    ) -> tuple[Chain, Chain]:
+        """Return the root chain after a step, and the message chain that it yields."""
+        agreed = xeddsa.x25519(own_private, peer_public)
+        derived = await self.root.derive(root.key, agreed, 2 * _KEY)
+        return Chain(derived[:_KEY], root.length + 1), Chain(derived[_KEY:], 0)
+
+    async def _step(self, chain: Chain) -> tuple[Chain, bytes]:
+        """Return a message chain after a step, and the message key that it yields."""
+        derived = await self.chain.derive(chain.key, self.constant, 2 * _KEY)
+        return Chain(derived[:_KEY], chain.length + 1), derived[_KEY:]
+
+    async def _skip(
+        self, chain: Chain, number: int, ratchet_key: bytes, skipped: list[SkippedKey]
+    ) -> Chain:
+        """Return a chain moved on to a message, and add the keys of those before to ``skipped``."""
+        while chain.length < number:
+            of = chain.length
+            chain, key = await self._step(chain)
+            skipped.append(SkippedKey(ratchet_key, of, key))
+        return chain
 
 
-def _header(message: RatchetMessage) -> Header:
-    return Header(message.ratchet_key, message.previous, message.number)
-
-
-def _model(chain: Chain) -> KDFChainModel:
-    return KDFChainModel(length=chain.length, key=chain.key)
-
-
-def _chain(model: KDFChainModel) -> Chain:
-    return Chain(model.key, model.length)
+def _new_pair() -> tuple[bytes, bytes]:
+    """Return a new ratchet key of ours, private and public."""
+    private = NativePrimitives().random(_KEY)
+    return private, xeddsa.priv_to_curve25519_pub(private)

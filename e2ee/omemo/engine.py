@@ -257,7 +257,7 @@ class OmemoEngine(Protocol):
 
     @property
     def empty(self) -> Secret | None:
-        """The key material of every empty message: 32 zero bytes in version 2 (XEP-0384 §5.5.2).
+        """The key material of every empty message: 32 zero bytes in version 2 (XEP-0384 §5.5.3).
 
         ``None`` in the legacy version, where a message without payload transports a key, 16 bytes.
         """

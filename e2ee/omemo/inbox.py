@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed
 from e2ee.lexical import encode_base64
+from e2ee.limits import MAX_TEXT_BYTES
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.inbox_record import opened_from_record, opened_to_record
 from e2ee.omemo.message import DeviceKey, ReceivedMessage
@@ -28,7 +29,7 @@ from e2ee.xmlwrite import write_xml
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["delivered", "id_of", "keep", "undelivered", "waiting_within"]
+__all__ = ["delivered", "id_of", "keep_opened", "undelivered", "waiting_within"]
 
 _INBOX: Final = "inbox"
 _COUNT: Final = "omemo-inbox-count"
@@ -63,7 +64,7 @@ async def waiting_within(draft: Draft, message_id: str) -> OpenedMessage | None:
     return None if raw is None else opened_from_record(raw, message_id)[0]
 
 
-async def keep(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
+async def keep_opened(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
     """Have a message wait, behind all that wait already.
 
     Returns:
@@ -87,9 +88,31 @@ async def keep(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
 def _kept(elements: tuple[Element, ...]) -> tuple[Element, ...]:
     """Return elements as they are read again, each for itself."""
     try:
-        return tuple([parse_xml(write_xml(child)) for child in elements])
+        return tuple([_read_again(child) for child in elements])
     except PeerMisbehaved:
         raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "content that cannot be kept") from None
+
+
+def _read_again(child: Element) -> Element:
+    """Return an element that was parsed as it is once it was written and parsed alone.
+
+    What stands alone, as nearly all content does, cannot become another one but by its length.
+    """
+    written = write_xml(child)
+    if _stands_alone(child, "") and len(written.encode()) <= MAX_TEXT_BYTES:
+        return child
+    return parse_xml(written)
+
+
+def _stands_alone(element: Element, default: str) -> bool:
+    """Say whether an element has no prefix and declares each namespace, but for the default one."""
+    declared = () if element.namespace == default else (("", element.namespace),)
+    return (
+        element.declarations == declared
+        and not element.prefix
+        and not any(attribute.namespace for attribute in element.attributes)
+        and all(_stands_alone(child, element.namespace) for child in element.elements)
+    )
 
 
 def id_of(received: ReceivedMessage, key: DeviceKey, arrival: Arrival) -> str:

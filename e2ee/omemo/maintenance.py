@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.own_bundle import publish_if_due
 from e2ee.omemo.own_record import OwnDevice, OwnKeys
-from e2ee.omemo.own_rows import keys_within, own_within, put_keys, put_own
+from e2ee.omemo.own_rows import keys_within, own_within, pre_keys_within, put_keys, put_own
 from e2ee.omemo.prekeys import forget_spent, refill, rotate
 
 if TYPE_CHECKING:
@@ -72,4 +72,5 @@ def _aged(sessions: OmemoSessions, own: OwnDevice, keys: OwnKeys, now: datetime)
 async def _end_catch_up(draft: Draft, own: OwnDevice) -> None:
     put_own(draft, replace(own, catching_up_since=None))
     for version in own.versions:
-        await forget_spent(draft, await keys_within(draft, version))
+        keys = await keys_within(draft, version)
+        forget_spent(draft, version, await pre_keys_within(draft, keys))

@@ -55,7 +55,7 @@ class OpenedMessage:
             the network (SECURITY O5): so it is with every legacy text, because the network can also
             hide that there was another recipient. Never so in version 2.
         lost: how many messages of this sender before it can never be read any more.
-        opted_out: whether the sender asks to write in clear from now on (XEP-0384 §5.6), and
+        opted_out: whether the sender asks to write in clear from now on (XEP-0384 §5.7), and
         reason: why, in their words.
     """
 

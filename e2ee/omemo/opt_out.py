@@ -1,4 +1,4 @@
-"""OptOut: the wish to go on in clear, as it travels inside an encrypted message (XEP-0384 §5.6).
+"""OptOut: the wish to go on in clear, as it travels inside an encrypted message (XEP-0384 §5.7).
 
 Rule: a value and its codec; who has opted out is kept in the ring, and what it blocks is decided
 where messages are encrypted.
@@ -6,7 +6,7 @@ where messages are encrypted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from e2ee import ns
@@ -15,7 +15,7 @@ from e2ee.xmltree import Element, element
 
 __all__ = ["OptOut"]
 
-_RULE: Final = "XEP-0384 §5.6"
+_RULE: Final = "XEP-0384 §5.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class OptOut:
         reason: why, for the other side's user to read; ``None`` for none, an empty one included.
     """
 
-    reason: str | None = None
+    reason: str | None = field(default=None, repr=False)
 
     def to_xml(self) -> Element:
         """Return the element, to be encrypted like any other content."""

@@ -89,8 +89,9 @@ async def publish_if_due(sessions: OmemoSessions, draft: Draft, version: Version
 async def bundle_publication(sessions: OmemoSessions, draft: Draft, version: Version) -> Publish:
     """Return what publishes our bundle as it is now, and note that this was done."""
     own, keys = await _sure(sessions, draft, version)
+    pre_keys = await pre_keys_within(draft, keys)
     if own.catching_up_since is None:
-        await forget_spent(draft, keys)
+        forget_spent(draft, version, pre_keys)
     put_keys(draft, replace(keys, changed=False))
     bundle = Bundle(
         version=version,
@@ -98,11 +99,7 @@ async def bundle_publication(sessions: OmemoSessions, draft: Draft, version: Ver
         signed_pre_key_id=keys.signed.id,
         signed_pre_key=keys.signed.public,
         signature=keys.signed.signature,
-        pre_keys=tuple(
-            (each.key.id, each.key.public)
-            for each in await pre_keys_within(draft, keys)
-            if not each.spent
-        ),
+        pre_keys=tuple([(key.key.id, key.key.public) for key in pre_keys if not key.spent]),
     )
     place = bundle_fetch(version, own.device)
     return Publish(

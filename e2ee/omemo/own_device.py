@@ -25,7 +25,7 @@ from e2ee.renewal import renewal_within
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["OwnDevice", "leave", "own_device", "register", "relabel"]
+__all__ = ["leave", "own_device", "register", "relabel"]
 
 _ID_BYTES: Final = 4
 

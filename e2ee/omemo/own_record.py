@@ -6,20 +6,19 @@ the rows are is in ``own_rows.py``.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
-from e2ee.lexical import format_time, parse_time
+from e2ee.lexical import format_time
 from e2ee.names import BareJid
 from e2ee.omemo.device import MAX_OWN_DEVICE_ID, Device, DeviceId
 from e2ee.omemo.engine import PreKey, SignedPreKey
+from e2ee.omemo.fields import read_flag, read_number, read_octets, read_time, write_octets
 from e2ee.omemo.version import Version
 from e2ee.records import pack, unpack
-from e2ee.renewal import read_count
 from e2ee.secret import Secret
 
 __all__ = [
@@ -40,8 +39,6 @@ _PRE_KEY: Final = "omemo-pre-key"
 _FORMAT: Final = 1
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def own_to_record(own: OwnDevice) -> bytes:
     fields = {
         "jid": str(own.device.jid),
         "id": own.device.id,
-        "identity": _text(own.identity.reveal()),
+        "identity": write_octets(own.identity.reveal()),
         "versions": [version.name for version in own.versions],
         "label": own.label,
         "left": own.left,
@@ -139,20 +136,22 @@ def own_from_record(raw: bytes, jid: BareJid, renewal: int) -> OwnDevice:
     """
     fields = unpack(raw, _OWN, _FORMAT)
     try:
-        since = fields["catching-up-since"]
-        own = OwnDevice(
-            device=Device(BareJid.parse(fields["jid"]), _device_id(fields["id"])),
-            identity=Secret(_bytes(fields["identity"], _KEY_BYTES)),
-            versions=tuple(Version[name] for name in fields["versions"]),
-            label=fields["label"],
-            left=bool(fields["left"]),
-            catching_up_since=None if since is None else parse_time(since),
+        if fields["jid"] != str(jid):
+            raise ValueError  # another's device
+        since, label = fields["catching-up-since"], fields["label"]
+        if not isinstance(label, str | None):
+            raise ValueError
+        return OwnDevice(
+            device=Device(jid, DeviceId(read_number(fields["id"], 1, MAX_OWN_DEVICE_ID))),
+            identity=Secret(read_octets(fields["identity"], _KEY_BYTES)),
+            versions=_versions(fields["versions"]),
+            label=label,
+            left=read_flag(fields["left"]),
+            catching_up_since=None if since is None else read_time(since),
             renewal=renewal,
         )
-        intact = own_to_record(own) == raw and own.device.jid == jid
-    except (AttributeError, KeyError, TypeError, ValueError, E2eeError):
+    except (KeyError, TypeError, ValueError, E2eeError):
         raise _damaged("device") from None
-    return _checked(own, intact and isinstance(own.label, str | None), "device")
 
 
 def keys_to_record(keys: OwnKeys) -> bytes:
@@ -179,22 +178,24 @@ def keys_from_record(raw: bytes, version: Version) -> OwnKeys:
     """
     fields = unpack(raw, _KEYS, _FORMAT)
     try:
-        former = fields["former"]
-        keys = OwnKeys(
-            version=Version[fields["version"]],
+        if fields["version"] != version.name:
+            raise ValueError  # those of another version
+        former, published = fields["former"], fields["published"]
+        if not isinstance(published, list):
+            raise ValueError
+        return OwnKeys(
+            version=version,
             signed=_signed_from_fields(fields["signed"]),
-            made=parse_time(fields["made"]),
+            made=read_time(fields["made"]),
             former=None if former is None else _signed_from_fields(former),
-            last=read_count(fields["last"]),
-            fresh=read_count(fields["fresh"]),
-            changed=bool(fields["changed"]),
-            published=tuple(map(parse_time, fields["published"])),
-            renewal=read_count(fields["renewal"]),
+            last=read_number(fields["last"]),
+            fresh=read_number(fields["fresh"]),
+            changed=read_flag(fields["changed"]),
+            published=tuple(map(read_time, published)),
+            renewal=read_number(fields["renewal"]),
         )
-        intact = keys_to_record(keys) == raw and keys.version is version
     except (KeyError, TypeError, ValueError, E2eeError):
         raise _damaged("keys") from None
-    return _checked(keys, intact, "keys")
 
 
 def pre_key_to_record(version: Version, pre_key: OwnPreKey) -> bytes:
@@ -202,8 +203,8 @@ def pre_key_to_record(version: Version, pre_key: OwnPreKey) -> bytes:
     fields = {
         "version": version.name,
         "id": pre_key.key.id,
-        "private": _text(pre_key.key.private.reveal()),
-        "public": _text(pre_key.key.public),
+        "private": write_octets(pre_key.key.private.reveal()),
+        "public": write_octets(pre_key.key.public),
         "spent": pre_key.spent,
     }
     return pack(_PRE_KEY, _FORMAT, fields)
@@ -217,57 +218,40 @@ def pre_key_from_record(raw: bytes, version: Version) -> OwnPreKey:
     """
     fields = unpack(raw, _PRE_KEY, _FORMAT)
     try:
+        if fields["version"] != version.name:
+            raise ValueError  # one of another version
         key = PreKey(
-            read_count(fields["id"]),
-            Secret(_bytes(fields["private"], _KEY_BYTES)),
-            _bytes(fields["public"], _KEY_BYTES),
+            read_number(fields["id"], 1),
+            Secret(read_octets(fields["private"], _KEY_BYTES)),
+            read_octets(fields["public"], _KEY_BYTES),
         )
-        pre_key = OwnPreKey(key, bool(fields["spent"]))
-        intact = pre_key_to_record(version, pre_key) == raw
-    except (KeyError, TypeError, ValueError, E2eeError):
+        return OwnPreKey(key, read_flag(fields["spent"]))
+    except (KeyError, TypeError, ValueError):
         raise _damaged("prekey") from None
-    return _checked(pre_key, intact, "prekey")
 
 
 def _signed_to_fields(key: SignedPreKey) -> dict[str, Any]:
     return {
         "id": key.id,
-        "private": _text(key.private.reveal()),
-        "public": _text(key.public),
-        "signature": _text(key.signature),
+        "private": write_octets(key.private.reveal()),
+        "public": write_octets(key.public),
+        "signature": write_octets(key.signature),
     }
 
 
 def _signed_from_fields(fields: dict[str, Any]) -> SignedPreKey:
     return SignedPreKey(
-        read_count(fields["id"]),
-        Secret(_bytes(fields["private"], _KEY_BYTES)),
-        _bytes(fields["public"], _KEY_BYTES),
-        _bytes(fields["signature"], _SIGNATURE_BYTES),
+        read_number(fields["id"], 1),
+        Secret(read_octets(fields["private"], _KEY_BYTES)),
+        read_octets(fields["public"], _KEY_BYTES),
+        read_octets(fields["signature"], _SIGNATURE_BYTES),
     )
 
 
-def _device_id(value: object) -> DeviceId:
-    if type(value) is not int or not 1 <= value <= MAX_OWN_DEVICE_ID:
-        raise ValueError(value)
-    return DeviceId(value)
-
-
-def _bytes(text: str, length: int) -> bytes:
-    raw = b64decode(text, validate=True)
-    if len(raw) != length:
-        raise ValueError(length)
-    return raw
-
-
-def _text(raw: bytes) -> str:
-    return b64encode(raw).decode()
-
-
-def _checked(value: _T, intact: bool, what: str) -> _T:
-    if not intact:  # a value of another type reads like the right one; or another's row
-        raise _damaged(what)
-    return value
+def _versions(names: object) -> tuple[Version, ...]:
+    if not isinstance(names, list):
+        raise ValueError
+    return tuple([Version[name] for name in names])
 
 
 def _damaged(what: str) -> StoreFailed:

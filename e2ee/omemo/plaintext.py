@@ -48,7 +48,7 @@ class Plaintext:
         """
         wishes = [child for child in self.content if child.is_(ns.OMEMO_2, "opt-out")]
         if len(wishes) > 1:
-            raise PeerMisbehaved(ErrorCode.MALFORMED, "two <opt-out/>", rule="XEP-0384 §5.6")
+            raise PeerMisbehaved(ErrorCode.MALFORMED, "two <opt-out/>", rule="XEP-0384 §5.7")
         return OptOut.from_xml(wishes[0]) if wishes else None
 
 

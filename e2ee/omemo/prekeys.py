@@ -7,6 +7,7 @@ published and no catch-up runs (XEP-0384 §6). Ids grow, and none is given twice
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,7 @@ __all__ = [
     "replace_all",
     "rotate",
     "signed_pre_key_within",
+    "unused_since",
 ]
 
 PRE_KEYS: Final = 100  # XEP-0384 §4.3: around 100, never fewer than 25
@@ -74,6 +76,18 @@ async def pre_key_within(draft: Draft, version: Version, pre_key_id: int) -> Pre
     """
     found = await stored_pre_key(draft, version, pre_key_id)
     return None if found is None else found.key
+
+
+async def unused_since(draft: Draft, version: Version, pre_key_id: int) -> int:
+    """Return the count of the renewal since which surely nobody has used a one-time prekey of ours.
+
+    One that is spent may have been used before any of them, in a time that is lost.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    found = await stored_pre_key(draft, version, pre_key_id)
+    return 0 if found is None or found.spent else (await keys_within(draft, version)).renewal
 
 
 async def pre_key_used(
@@ -158,8 +172,8 @@ async def replace_all(
     return refill(sessions, draft, spent)
 
 
-async def forget_spent(draft: Draft, keys: OwnKeys) -> None:
-    """Delete the one-time prekeys that were used, their private halves with them."""
-    for pre_key in await pre_keys_within(draft, keys):
+def forget_spent(draft: Draft, version: Version, pre_keys: Collection[OwnPreKey]) -> None:
+    """Delete those of all one-time prekeys that were used, their private halves with them."""
+    for pre_key in pre_keys:
         if pre_key.spent:
-            drop_pre_key(draft, keys.version, pre_key.key.id)
+            drop_pre_key(draft, version, pre_key.key.id)

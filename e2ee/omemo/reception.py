@@ -22,7 +22,12 @@ from e2ee.omemo.empty_messages import queue_empty
 from e2ee.omemo.engine import KeyExchange, OmemoEngine, RatchetMessage, Received, SkippedKey
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.own_record import OwnDevice
-from e2ee.omemo.prekeys import pre_key_used, pre_key_within, signed_pre_key_within
+from e2ee.omemo.prekeys import (
+    pre_key_used,
+    pre_key_within,
+    signed_pre_key_within,
+    unused_since,
+)
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.session import Session
 from e2ee.omemo.session_rows import (
@@ -108,7 +113,7 @@ async def receive(
         raise refusals[0] from None
     await _check_unheard(draft, engine, sender, message)
     raise PeerMisbehaved(
-        ErrorCode.NO_SESSION, f"there is no session with {sender}", rule="XEP-0384 §5.5.3"
+        ErrorCode.NO_SESSION, f"there is no session with {sender}", rule="XEP-0384 §5.6"
     )
 
 
@@ -188,7 +193,8 @@ async def _begun(
         confirmed=True,
         bound=agreement.bound,
         ratchet=agreement.ratchet,
-        renewal=own.renewal,
+        # One that began in a lost time, too, has gone on there: it is not sent with (D-24).
+        renewal=await unused_since(draft, version, exchange.pre_key_id),
     )
     return Reception(session, None, True, message, received)
 
@@ -217,7 +223,7 @@ async def settle(
 ) -> None:
     """Keep what a message did to its session, and queue what it asks for.
 
-    A new session becomes the current one (§5.5.3) and is answered by an empty message (§6). So
+    A new session becomes the current one (§5.6) and is answered by an empty message (§6). So
     does an archived one that the peer turns out to use: because it has only now heard of it, or
     because this very message is live. What an archive delivers is no sign: the peer may have begun
     the current session since, because it lost this one. Where both sides began one at once, they

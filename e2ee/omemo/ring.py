@@ -313,7 +313,7 @@ class DeviceRing:
         return self if devices == self.devices else replace(self, devices=devices)
 
     def opt_out(self, reason: str | None) -> DeviceRing:
-        """Note that the JID asks to write in clear (XEP-0384 §5.6)."""
+        """Note that the JID asks to write in clear (XEP-0384 §5.7)."""
         return replace(self, opted_out=True, reason=reason)
 
     def opt_in(self) -> DeviceRing:

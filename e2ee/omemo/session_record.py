@@ -10,18 +10,16 @@ would cost as much as to read it.
 from __future__ import annotations
 
 import struct
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from math import inf
 from typing import Final
 
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.omemo.device import Device, parse_identity_fingerprint
 from e2ee.omemo.engine import Chain, KeyExchange, Ratchet
+from e2ee.omemo.fields import read_flag, read_number, read_octets, write_octets
 from e2ee.omemo.session import Session, SkippedChain
 from e2ee.omemo.version import Version
 from e2ee.records import pack, unpack
-from e2ee.renewal import read_count
 
 __all__ = [
     "session_from_record",
@@ -34,6 +32,8 @@ _SESSION: Final = "omemo-session"
 _SKIPPED: Final = "omemo-skipped-keys"
 _FORMAT: Final = 1
 _KEY: Final = 32  # bytes of every key
+_SEVEN: Final = struct.Struct(7 * f"{_KEY}s")  # the keys of a session that has received nothing
+_EIGHT: Final = struct.Struct(8 * f"{_KEY}s")
 _MAX_ID: Final = 2**32 - 1  # of a prekey
 _SKIPPED_KEY: Final = struct.Struct(f">I{_KEY}s")  # the message's number, and its key
 
@@ -62,11 +62,13 @@ def session_to_record(session: Session) -> bytes:
             "pre_keys": [exchange.signed_pre_key_id, exchange.pre_key_id],
             "initiator": session.initiator,
             "confirmed": session.confirmed,
-            "bound": _text(session.bound),
-            "keys": _text(b"".join(keys)),
+            "bound": write_octets(session.bound),
+            "keys": write_octets(b"".join(keys)),
             "lengths": lengths,
-            "skipped": [[_text(chain.ratchet_key), chain.count] for chain in session.skipped],
-            "heartbeat": session.heartbeat and _text(session.heartbeat),
+            "skipped": [
+                [write_octets(chain.ratchet_key), chain.count] for chain in session.skipped
+            ],
+            "heartbeat": session.heartbeat and write_octets(session.heartbeat),
             "renewal": session.renewal,
         },
     )
@@ -85,28 +87,28 @@ def session_from_record(raw: bytes, version: Version, peer: Device) -> Session:
     """
     fields = unpack(raw, _SESSION, _FORMAT)
     try:
-        if (fields["version"], fields["jid"], _count(fields["id"])) != (
-            *(version.name, str(peer.jid)),
-            peer.id,
-        ):
+        whose = fields["version"], fields["jid"], read_number(fields["id"])
+        if whose != (version.name, str(peer.jid), peer.id):
             raise ValueError  # a session in the place of another
-        signed_pre_key_id, pre_key_id = fields["pre_keys"]
-        heartbeat = fields["heartbeat"]
-        (identity, ephemeral), ratchet = _keys_and_ratchet(fields["keys"], *fields["lengths"])
+        signed_pre_key_id, pre_key_id = [
+            read_number(each, most=_MAX_ID) for each in fields["pre_keys"]
+        ]
+        bound, heartbeat = read_octets(fields["bound"]), fields["heartbeat"]
+        if len(bound) < 2 * _KEY:
+            raise ValueError
+        identity, ephemeral, ratchet = _keys_and_ratchet(fields["keys"], *fields["lengths"])
         return Session(
             version=version,
             peer=peer,
             fingerprint=parse_identity_fingerprint(fields["fingerprint"]),
-            exchange=KeyExchange(
-                identity, ephemeral, _count(signed_pre_key_id, _MAX_ID), _count(pre_key_id, _MAX_ID)
-            ),
-            initiator=_flag(fields["initiator"]),
-            confirmed=_flag(fields["confirmed"]),
-            bound=_octets(fields["bound"], 2 * _KEY, inf),
+            exchange=KeyExchange(identity, ephemeral, signed_pre_key_id, pre_key_id),
+            initiator=read_flag(fields["initiator"]),
+            confirmed=read_flag(fields["confirmed"]),
+            bound=bound,
             ratchet=ratchet,
             skipped=_skipped_chains(fields["skipped"]),
-            heartbeat=None if heartbeat is None else _key(heartbeat),
-            renewal=read_count(fields["renewal"]),
+            heartbeat=None if heartbeat is None else read_octets(heartbeat, _KEY),
+            renewal=read_number(fields["renewal"]),
         )
     except (KeyError, TypeError, ValueError, E2eeError):
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored session is damaged") from None
@@ -115,7 +117,7 @@ def session_from_record(raw: bytes, version: Version, peer: Device) -> Session:
 def skipped_to_record(keys: Mapping[int, bytes]) -> bytes:
     """Return the message keys of a chain, by the number of their message, as a stored record."""
     packed = b"".join([_SKIPPED_KEY.pack(number, key) for number, key in keys.items()])
-    return pack(_SKIPPED, _FORMAT, {"keys": _text(packed)})
+    return pack(_SKIPPED, _FORMAT, {"keys": write_octets(packed)})
 
 
 def skipped_from_record(raw: bytes, count: int) -> dict[int, bytes]:
@@ -130,7 +132,7 @@ def skipped_from_record(raw: bytes, count: int) -> dict[int, bytes]:
     """
     fields = unpack(raw, _SKIPPED, _FORMAT)
     try:
-        keys = dict(_SKIPPED_KEY.iter_unpack(b64decode(fields["keys"], validate=True)))
+        keys = dict(_SKIPPED_KEY.iter_unpack(read_octets(fields["keys"])))
     except (KeyError, TypeError, ValueError, struct.error):
         keys = {}
     if len(keys) != count:
@@ -138,54 +140,27 @@ def skipped_from_record(raw: bytes, count: int) -> dict[int, bytes]:
     return keys
 
 
-def _text(raw: bytes) -> str:
-    return b64encode(raw).decode()
-
-
-def _octets(text: str, least: float, most: float) -> bytes:
-    raw = b64decode(text, validate=True)
-    if not least <= len(raw) <= most:
-        raise ValueError
-    return raw
-
-
-def _key(text: str) -> bytes:
-    return _octets(text, _KEY, _KEY)
-
-
-def _count(value: object, most: float = inf) -> int:
-    if type(value) is not int or not 0 <= value <= most:  # ``true`` is an int to isinstance
-        raise ValueError
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
 def _keys_and_ratchet(
-    text: str, root: object, sending: object, receiving: object, previous: object
-) -> tuple[list[bytes], Ratchet]:
-    """Return the keys of the exchange, and the ratchet with chains of these lengths."""
-    size = (7 if receiving is None else 8) * _KEY
-    raw = _octets(text, size, size)
-    keys = [raw[start : start + _KEY] for start in range(0, size, _KEY)]
-    ratchet = Ratchet(
-        *(keys[2], keys[3], keys[4]),
-        Chain(keys[5], _count(root)),
-        Chain(keys[6], _count(sending)),
-        None if receiving is None else Chain(keys[7], _count(receiving)),
-        None if previous is None else _count(previous),
+    text: object, root: object, sending: object, receiving: object, previous: object
+) -> tuple[bytes, bytes, Ratchet]:
+    """Return the two keys of the exchange, and the ratchet with chains of these lengths."""
+    keys = _EIGHT if receiving is not None else _SEVEN
+    identity, ephemeral, own_private, own_public, peer_public, of_root, of_sending, *others = (
+        keys.unpack(read_octets(text, keys.size))
     )
-    return keys[:2], ratchet
+    ratchet = Ratchet(
+        own_private,
+        own_public,
+        peer_public,
+        Chain(of_root, read_number(root)),
+        Chain(of_sending, read_number(sending)),
+        Chain(others[0], read_number(receiving)) if others else None,
+        None if previous is None else read_number(previous),
+    )
+    return identity, ephemeral, ratchet
 
 
 def _skipped_chains(fields: object) -> tuple[SkippedChain, ...]:
     if not isinstance(fields, list):
         raise ValueError
-    chains = tuple([SkippedChain(_key(key), _count(count)) for key, count in fields])
-    if not all(chain.count for chain in chains):
-        raise ValueError
-    return chains
+    return tuple([SkippedChain(read_octets(key, _KEY), read_number(of, 1)) for key, of in fields])

@@ -170,7 +170,7 @@ class OmemoSessions:
         await peers.decide(self, jid, fingerprint, trust)
 
     async def answer_opt_out(self, jid: BareJid) -> None:
-        """Record that the user knows that ``jid`` asked to write in clear (§5.6).
+        """Record that the user knows that ``jid`` asked to write in clear (§5.7).
 
         Whatever they decided: from now on :meth:`encrypt` does not refuse any more.
         """

@@ -20,8 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from e2ee.names import BareJid
 from e2ee.omemo.version import Version, devices_fetch
-from tests.support.omemo_server import Member, Posted, Server, Template, template
+from tests.support.omemo_members import Member, Posted
+from tests.support.omemo_server import Server
 from tests.support.omemo_tampering import TAMPERINGS
+from tests.support.omemo_templates import Template, template
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ TIMES = st.sampled_from(
     [timedelta(seconds=1), timedelta(minutes=11), timedelta(days=1), timedelta(days=8)]
 )
 WHICH = st.integers(0, 2**16 - 1)
-CRASHES = st.one_of(st.none(), st.integers(0, 60))  # mostly lived through beyond the last await
+CRASHES = st.one_of(st.none(), st.integers(0, 60))  # beyond its last await nobody dies
 
 
 @cache
@@ -59,7 +61,8 @@ class Chat(RuleBasedStateMachine):
     """Two people with two devices each."""
 
     origin: ClassVar = staticmethod(two_with_two)
-    room = False
+    room: ClassVar = False
+    heals: ClassVar = True
     server: Server
 
     def __init__(self) -> None:
@@ -77,7 +80,7 @@ class Chat(RuleBasedStateMachine):
     @initialize(met=st.booleans(), healed=st.integers(0, 4))
     def begin(self, met: bool, healed: int) -> None:
         origin = type(self).origin(met)
-        self.server, self.healed = Server(origin), not healed
+        self.server, self.healed = Server(origin), self.heals and not healed
         self.run(self.server.begin(origin))
 
     def teardown(self) -> None:
@@ -200,9 +203,13 @@ class Chat(RuleBasedStateMachine):
 
 
 class ChatWithTheOld(Chat):
-    """The same, where one of the two is written to in the legacy version."""
+    """The same, where one of the two is written to in the legacy version, and answers in the other.
+
+    So that no answer heals a session that began with a prekey that somebody else had taken.
+    """
 
     origin = staticmethod(one_of_old)
+    heals = False
 
 
 class Room(Chat):
@@ -213,10 +220,13 @@ class Room(Chat):
 
 
 STEPS = 60
-RUNS = settings().max_examples * 5  # 500 in `make test`
+RUNS = max(500, settings().max_examples)  # 500 in `make test`, 10,000 in `make soak`
 
 TestChat = pytest.mark.slow(Chat.TestCase)
 TestChat.settings = settings(max_examples=RUNS, stateful_step_count=STEPS)
+
+TestChatWithTheOld = pytest.mark.slow(ChatWithTheOld.TestCase)
+TestChatWithTheOld.settings = settings(max_examples=RUNS // 10, stateful_step_count=STEPS)
 
 TestRoom = pytest.mark.slow(Room.TestCase)
 TestRoom.settings = settings(max_examples=RUNS // 50, stateful_step_count=STEPS)

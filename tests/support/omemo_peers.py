@@ -11,7 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -21,19 +21,43 @@ from e2ee.names import BareJid, Jid
 from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.opened import OpenedMessage
 from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
+from e2ee.storage import Store
+from e2ee.trust import BlindTrustBeforeVerification
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from e2ee.xmlwrite import write_xml
-from tests.support.omemo_world import Letter, Party, World
+from tests.support.omemo_world import Letter, Party, World, body
 from tests.support.peers import require_debian_python, require_module
 from tests.support.source import ROOT
 
-__all__ = ["PeerDevice", "PeerRefused", "peer_python", "settle", "text_of"]
+__all__ = [
+    "BOTH",
+    "JULIET",
+    "NURSE",
+    "ROMEO",
+    "PeerDevice",
+    "PeerRefused",
+    "Peers",
+    "exchanges",
+    "ours",
+    "peer_python",
+    "say",
+    "settle",
+    "text_of",
+    "written",
+]
+
+JULIET, ROMEO, NURSE = "juliet@capulet.example", "romeo@montague.example", "nurse@capulet.example"
+BOTH = (Version.TWO, Version.LEGACY)
 
 _PROGRAM = ROOT / "tests" / "interop" / "omemo_peer.py"
 _PACKAGES = ("oldmemo", "omemo", "twomemo", "xmlschema")
 _SCE = "{urn:xmpp:sce:1}"
 _ROUNDS = 20
+
+
+Peers = Callable[..., "PeerDevice"]
+"""Makes a device of the peer: its JID, the versions that it speaks, and its release if another."""
 
 
 class PeerRefused(Exception):
@@ -253,6 +277,35 @@ def text_of(opened: OpenedMessage) -> str:
     (body,) = opened.content
     assert body.is_(ns.CLIENT, "body")
     return body.text
+
+
+async def ours(world: World, jid: str, version: Version, store: Store | None = None) -> Party:
+    """Return a new device of ours that believes every new device, as chat clients do."""
+    versions, trust = BOTH[: 1 + BOTH.index(version)], BlindTrustBeforeVerification()
+    return await world.device(jid, versions=versions, trust=trust, store=store)
+
+
+async def say(writer: Party, text: str, to: Party | PeerDevice) -> None:
+    """Send a body of ours."""
+    writer.post(to.jid, *await written(writer, text, to))
+
+
+async def written(writer: Party, text: str, *to: Party | PeerDevice) -> tuple[Element, ...]:
+    """Return a body of ours, encrypted and not sent."""
+    encrypted = await writer.encrypt(*(each.jid for each in to), content=(body(text),))
+    return encrypted.elements
+
+
+def exchanges(letter: Letter) -> int:
+    """Count the keys of a message that have a key exchange around them."""
+    keys = [
+        key
+        for encrypted in letter.children
+        for header in encrypted.elements
+        for part in header.elements
+        for key in (part, *part.elements)
+    ]
+    return sum(key.get("kex") == "true" or key.get("prekey") == "true" for key in keys)
 
 
 async def settle(*devices: Party | PeerDevice) -> list[list[str]]:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import pytest
 
-from e2ee.arrival import Arrival, StanzaKind
+from e2ee.arrival import Arrival
 from e2ee.effects import Send
 from e2ee.errors import (
     CannotDecrypt,
@@ -31,226 +30,31 @@ from e2ee.errors import (
     StoreFailed,
 )
 from e2ee.limits import MAX_ENVELOPE_AGE
-from e2ee.names import BareJid, Fetch, Jid, NodeAddress
+from e2ee.names import BareJid
 from e2ee.omemo.device import Device
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.encrypting import Encrypted
-from e2ee.omemo.engine import KeyExchange
+from e2ee.omemo.inbox import id_of
 from e2ee.omemo.known_device import BUNDLE_AGE
 from e2ee.omemo.message import read_encrypted
 from e2ee.omemo.opened import OpenedMessage
 from e2ee.omemo.own_rows import keys_within
 from e2ee.omemo.version import Version
 from e2ee.renewal import renew
-from e2ee.storage import Key, Store
+from e2ee.storage import Key
 from e2ee.stores.guarded import GuardedStore
-from e2ee.stores.memory import MemoryStore
-from e2ee.trust import BlindTrustBeforeVerification
 from e2ee.xmltree import Element
-from tests.support.anchors import HookedAnchor, memory_with
-from tests.support.cancellation import cancel_at
+from tests.support.anchors import memory_with
 from tests.support.hooked_store import waiting
+from tests.support.omemo_members import ROOM, Copy, Member, Posted, place, read, say
 from tests.support.omemo_tampering import TAMPERINGS, Seen
-from tests.support.omemo_world import Party, World, body, dump, settle
+from tests.support.omemo_templates import CensoredWorld, Template
+from tests.support.omemo_world import Party, dump
 
-__all__ = ["ROOM", "Copy", "Member", "Posted", "Server", "Template", "read", "say", "template"]
+__all__ = ["Server"]
 
-ROOM: Final = BareJid.parse("garden@chat.verona.lit")
-_TRUST: Final = BlindTrustBeforeVerification()
-
-T = TypeVar("T")
-
-
-@dataclass
-class CensoredWorld(World):
-    """A world whose server shows some nodes to nobody."""
-
-    hidden: frozenset[NodeAddress] = frozenset()
-
-    def serve(self, fetch: Fetch) -> Element | None:
-        return None if fetch.address in self.hidden else super().serve(fetch)
-
-
-@dataclass(frozen=True)
-class Posted:
-    """One message as it waits for one device.
-
-    Attributes:
-        number: counts what was posted.
-        element: the ``<encrypted/>``.
-        to: whom it was sent to.
-        sent: when.
-        text: what it says; ``None`` where it is empty.
-        sender: the number of the member, and
-        recipient: that of the other one; and
-        epochs: of both, when it was sent.
-        owed: whether it must arrive, as far as was known then.
-        exchange: the key exchange that its key is in.
-    """
-
-    number: int
-    element: Element
-    to: BareJid
-    sent: datetime
-    text: str | None
-    sender: int
-    recipient: int
-    epochs: tuple[int, int]
-    owed: bool
-    exchange: KeyExchange | None
-
-
-@dataclass
-class Memory:
-    """What a device's program knows, and the ledger with it.
-
-    Attributes:
-        told: the inbox id of every text that the program was given.
-        acknowledged: the ids that it reported as delivered.
-        waiting: what it was given and has not reported, by id.
-        taken: the numbers of what was decrypted.
-        doubtful: the numbers of empty messages at which it died: nothing says whether before.
-        heard: of each other member, the epoch of what was last heard.
-        exchanges: those that began a session.
-    """
-
-    told: dict[str, str] = field(default_factory=dict)
-    acknowledged: set[str] = field(default_factory=set)
-    waiting: dict[str, OpenedMessage] = field(default_factory=dict)
-    taken: set[int] = field(default_factory=set)
-    doubtful: set[int] = field(default_factory=set)
-    heard: dict[int, int] = field(default_factory=dict)
-    exchanges: set[KeyExchange] = field(default_factory=set)
-
-    def copy(self) -> Memory:
-        return Memory(
-            dict(self.told),
-            set(self.acknowledged),
-            dict(self.waiting),
-            set(self.taken),
-            set(self.doubtful),
-            dict(self.heard),
-            set(self.exchanges),
-        )
-
-
-@dataclass(frozen=True)
-class Copy:
-    """An older state of a device, and how much had been posted then."""
-
-    rows: Mapping[Key, bytes]
-    memory: Memory
-    posted: int
-
-
-class Member:
-    """One device, on a guarded store in memory.
-
-    Attributes:
-        epoch: how often an older copy of it was put back.
-        unpaid: the numbers of what is not owed to it any more.
-        spent: the prekeys with which a session began, in whatever life.
-        copies: of its store.
-    """
-
-    def __init__(self, number: int, party: Party, store: MemoryStore, kept: Mapping[str, int]):
-        self.number = number
-        self.store = store
-        self.anchor = HookedAnchor()
-        self.anchor.kept = dict(kept)
-        self.party = party
-        self.party = self.reopened()
-        self.memory = Memory()
-        self.epoch = 0
-        self.unpaid: set[int] = set()
-        self.spent: Counter[int] = Counter()
-        self.copies: list[Copy] = []
-
-    def reopened(self, behind: Callable[[Store], Store] = lambda store: store) -> Party:
-        """Return the device as another process would find it."""
-        return self.party.reopened(GuardedStore(behind(self.store), self.anchor))
-
-    async def attempt(
-        self, act: Callable[[Party], Awaitable[T]], crash: int | None = None
-    ) -> T | None:
-        """Do something; or begin it, and die where it waits for the time of that number."""
-        if crash is None:
-            return await act(self.party)
-        try:
-            return await cancel_at(_awaited(act(self.reopened(waiting))), crash)
-        except asyncio.CancelledError:
-            self.party = self.reopened()
-            return None
-
-    def note_taken(self, posted: Posted, *, live: bool) -> None:
-        """Note that a message was decrypted, and what that says of its sender."""
-        memory, epoch = self.memory, posted.epochs[0]
-        memory.taken.add(posted.number)
-        begins = posted.exchange is not None and posted.exchange not in memory.exchanges
-        if posted.exchange is not None and begins:
-            memory.exchanges.add(posted.exchange)
-            self.spent[posted.exchange.pre_key_id] += 1
-        # What an archive delivers of an older session does not bring that session back.
-        if live or begins or epoch < memory.heard.get(posted.sender, 0):
-            memory.heard[posted.sender] = epoch
-
-
-async def _awaited(work: Awaitable[T]) -> T:
-    return await work
-
-
-# -- templates
-
-
-@dataclass(frozen=True)
-class Template:
-    """A world from which every run begins; made once, because keys take long to make."""
-
-    world: CensoredWorld
-    parties: Sequence[Party]
-    rows: Sequence[Mapping[Key, bytes]]
-    anchors: Sequence[Mapping[str, int]]
-
-
-async def template(
-    *jids: str,
-    met: bool,
-    versions: Sequence[Version] = (Version.TWO,),
-    hidden: frozenset[NodeAddress] = frozenset(),
-) -> Template:
-    """Register a device for each of ``jids``, and let all of them know of all.
-
-    Args:
-        jids: of the devices, an account as often as it has some.
-        met: whether they have sessions with each other.
-        versions: that they speak.
-        hidden: nodes that the server shows to nobody.
-    """
-    world = CensoredWorld(hidden=hidden)
-    stores = [MemoryStore() for _ in jids]
-    anchors = [HookedAnchor() for _ in jids]
-    parties: list[Party] = []
-    for jid, store, anchor in zip(jids, stores, anchors, strict=True):
-        guarded = GuardedStore(store, anchor)
-        parties.append(await world.device(jid, versions=versions, trust=_TRUST, store=guarded))
-    people = sorted({party.jid for party in parties})
-    for party in parties:
-        for jid in people:
-            await party.hear_of(jid)
-        await party.flush()
-    for party in parties if met else ():
-        encrypted = await party.encrypt(*people)
-        for jid in people:
-            if jid != party.jid:
-                party.post(jid, *encrypted.elements)
-        await settle(*parties)
-        for other in parties:
-            await other.sessions.delivered(await other.sessions.undelivered())
-    rows = [await dump(store) for store in stores]
-    return Template(world, parties, rows, [anchor.kept for anchor in anchors])
-
-
-# -- the server
+_TURNS: Final = 20  # of messages and what answers them by itself
+_ROUNDS: Final = 5  # of words
 
 
 class Server:
@@ -303,10 +107,12 @@ class Server:
         self._texts += times
         texts = [f"message {number}" for number in range(first, first + times)]
         party = who.reopened(waiting)
-        work = [say(party, text, to, room=room) for text in texts]
         mine = [each for each in self.pending if each.recipient == who.number] if reading else []
         page = [(each.element, self.arrival(each)) for each in mine[:3]]
-        outcomes, *said = await asyncio.gather(read(who.reopened(waiting), page), *work)
+        outcomes, said = await asyncio.gather(
+            read(who.reopened(waiting), page),
+            asyncio.gather(*[say(party, text, to, room=room) for text in texts]),
+        )
         for text, each in zip(texts, said, strict=True):
             self.post(who, each, ROOM if room else to[0], text)
         await self._handed(who, mine[:3], page, outcomes)
@@ -342,15 +148,15 @@ class Server:
         engine = who.party.sessions.engines[Version(element.namespace)]
         reached: set[Device] = set()
         for member in self.members:
-            key = read_encrypted(element, member.party.device).key
-            if member is who or key is None:
+            received = read_encrypted(element, member.party.device)
+            if member is who or received.key is None:
                 continue
             reached.add(member.party.device)
             exchange = None
-            if key.kex:
-                exchange, message = engine.read_exchange(key.data)
+            if received.key.kex:
+                exchange, message = engine.read_exchange(received.key.data)
             else:
-                message = engine.read_message(key.data)
+                message = engine.read_message(received.key.data)
             position = (who.number, member.number, message.ratchet_key, message.number)
             if position in self._positions:
                 assert text is None, "a position of a ratchet was used twice"
@@ -358,11 +164,21 @@ class Server:
                 continue  # it was performed twice
             self._positions[position] = message.raw
             owed = who.memory.heard.get(member.number, 0) == member.epoch
-            epochs = (who.epoch, member.epoch)
+            if text is None and member.epoch:
+                owed = False  # it may have been encrypted before, and have waited in the outbox
             posted = Posted(
-                len(self.posted), element, to, self.world.now, text,
-                who.number, member.number, epochs, owed, exchange,
-            )  # fmt: skip
+                number=len(self.posted),
+                element=element,
+                to=to,
+                sent=self.world.now,
+                text=text,
+                sender=who.number,
+                recipient=member.number,
+                epochs=(who.epoch, member.epoch),
+                owed=owed,
+                exchange=exchange,
+                id=id_of(received, received.key, place(who, to)),
+            )
             self.posted.append(posted)
             self.pending.append(posted)
         return reached
@@ -371,13 +187,9 @@ class Server:
 
     def arrival(self, posted: Posted, *, live: bool = True) -> Arrival:
         """Return where a message stands; what is too old to be live has an honest stamp."""
-        sender = self.members[posted.sender].party
         old = self.world.now - posted.sent > MAX_ENVELOPE_AGE
         stamp = None if live and not old else posted.sent
-        if posted.to == ROOM:
-            nick = Jid(ROOM, f"nick {posted.sender}")
-            return Arrival(StanzaKind.GROUPCHAT, nick, Jid(ROOM), stamp, sender.jid)
-        return Arrival(StanzaKind.MESSAGE, sender.address, Jid(posted.to), stamp)
+        return replace(place(self.members[posted.sender], posted.to), stamp=stamp)
 
     async def deliver(self, *batch: Posted, live: bool = True, crash: int | None = None) -> None:
         """Hand messages for one device over, in one page, for the first time or again."""
@@ -411,9 +223,12 @@ class Server:
         if tampered is None:
             return
         before = await dump(who.store)
-        with pytest.raises((PeerMisbehaved, CannotDecrypt, DataMissing)):
+        with pytest.raises((PeerMisbehaved, CannotDecrypt, DataMissing)) as caught:
             await who.party.sessions.decrypt(*tampered)
-        assert await dump(who.store) == before, "what is refused has changed something"
+        after = await dump(who.store)
+        if caught.value.code is ErrorCode.IDENTITY_CHANGED:  # which the user is told of
+            before, after = _without_identities(before), _without_identities(after)
+        assert before == after, "what is refused has changed something"
         self.tally["tampered"] += 1
 
     def _seen(self, posted: Posted) -> Seen:
@@ -424,7 +239,7 @@ class Server:
     async def _restart(self, who: Member, batch: Sequence[Posted] = ()) -> None:
         """Have a program begin anew, which died while it read."""
         for posted in batch:
-            if posted.text is None and posted.number not in who.memory.taken:
+            if not posted.is_kept and posted.number not in who.memory.taken:
                 who.memory.doubtful.add(posted.number)
                 if posted.exchange is not None:
                     who.spent[posted.exchange.pre_key_id] += 1
@@ -437,25 +252,21 @@ class Server:
         waiting = await who.party.sessions.undelivered()
         assert who.memory.waiting.keys() <= {each.id for each in waiting}, "a message is lost"
         for opened in waiting:
-            [posted] = [
-                each
-                for each in self.posted
-                if each.recipient == who.number and each.text == _text(opened)
-            ]
+            [posted] = [each for each in self.posted if each.id == opened.id]
             self._took(who, posted, opened, live=opened.arrival.stamp is None)
 
     def _took(self, who: Member, posted: Posted, opened: OpenedMessage, *, live: bool) -> None:
         memory, sender = who.memory, self.members[posted.sender]
         assert opened.sender == sender.party.device
-        assert opened.is_empty == (posted.text is None)
+        assert opened.id == posted.id
+        assert [each.text for each in opened.content] == ([posted.text] if posted.text else [])
+        assert opened.is_empty != posted.is_kept
         first = posted.number not in memory.taken
-        if posted.text is None:
-            assert first, "twice"
-        else:
-            assert _text(opened) == posted.text
-            assert memory.told.setdefault(posted.text, opened.id) == opened.id, "twice"
+        if posted.is_kept:
             assert opened.id not in memory.acknowledged, "a message came after it was delivered"
             memory.waiting[opened.id] = opened
+        else:
+            assert first, "an empty message was believed twice"
         if first:
             self.tally["delivered"] += 1
             who.note_taken(posted, live=live)
@@ -528,11 +339,11 @@ class Server:
 
     # -- in the end
 
-    async def hand_over_everything(self) -> None:
+    async def hand_over_everything(self, *, live: bool = False) -> None:
         """Deliver all that was not withheld, until nobody has anything more to send."""
-        for _ in range(20):
+        for _ in range(_TURNS):
             for posted in self.pending[::-1]:
-                await self.deliver(posted, live=False)
+                await self.deliver(posted, live=live)
             for member in self.members:
                 await self.flush(member)
             if not self.pending:
@@ -540,40 +351,35 @@ class Server:
         raise AssertionError("they never come to rest")
 
     async def heal(self) -> None:
-        """Let everybody talk in peace: whatever happened before, they understand each other."""
+        """Let everybody talk in peace: whatever happened before, they come to hear each other.
+
+        Not with the first words, because two may begin a session with one prekey. Where that did
+        not help, because both sides lost what they shared, a user has to renew the session.
+        """
         await self.hand_over_everything()
-        self.world.wait(BUNDLE_AGE)
-        for _ in range(2):
+        for member in self.members:
+            await member.party.sessions.maintain()
+            await self.flush(member)
+        for number in range(_ROUNDS):
+            self.world.wait(BUNDLE_AGE)
             first = len(self.posted)
             for member in self.members:
                 others = {each.party.jid for each in self.members} - {member.party.jid}
                 await self.say(member, *sorted(others))
-            await self.hand_over_everything()
-        for posted in self.posted[first:]:
-            assert posted.owed, "a device was not heard, though it spoke to all"
-            assert posted.number in self.members[posted.recipient].memory.taken
+            await self.hand_over_everything(live=True)
+            unheard = {
+                (each.sender, each.recipient)
+                for each in self.posted[first:]
+                if each.number not in self.members[each.recipient].memory.taken
+            }
+            if not unheard:
+                return
+            for sender, recipient in unheard if number else ():
+                await self.renew_session(self.members[sender], self.members[recipient], None)
+        raise AssertionError("they never hear each other")
 
 
-async def say(party: Party, text: str, to: Sequence[BareJid], *, room: bool = False) -> Encrypted:
-    """Encrypt a body, fetching what is missing."""
-    await party.gather(*to)
-    return await party.sessions.encrypt([body(text)], to, room=ROOM if room else None)
-
-
-async def read(
-    party: Party, page: Sequence[tuple[Element, Arrival]]
-) -> tuple[OpenedMessage | E2eeError, ...]:
-    """Decrypt a page, fetching what is missing."""
-    while True:
-        outcomes = await party.sessions.decrypt_many(page)
-        fetches = {
-            fetch for each in outcomes if isinstance(each, DataMissing) for fetch in each.fetches
-        }
-        if not fetches:
-            return outcomes
-        await party.feed(*fetches)
-
-
-def _text(opened: OpenedMessage) -> str:
-    [content] = opened.content
-    return content.text
+def _without_identities(rows: Mapping[Key, bytes]) -> dict[Key, bytes]:
+    """Leave out the rows in which it is kept that a device showed another identity."""
+    kept = ("\0generation", "key-events", "ring")
+    return {key: value for key, value in rows.items() if not set(kept) & set(key[1:3])}

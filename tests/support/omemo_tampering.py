@@ -14,7 +14,8 @@ from e2ee.arrival import Arrival
 from e2ee.lexical import decode_base64, encode_base64
 from e2ee.names import Jid
 from e2ee.omemo.device import Device
-from e2ee.omemo.message import read_encrypted
+from e2ee.omemo.message import DeviceKey, read_encrypted
+from e2ee.omemo.version import Version
 from e2ee.xmltree import Attribute, Element
 
 __all__ = ["TAMPERINGS", "Seen"]
@@ -39,14 +40,27 @@ class Seen:
     sender: Device
 
     @property
+    def exchange(self) -> str:
+        """The name of the attribute that says that there is a key exchange."""
+        return "kex" if self.element.namespace == Version.TWO else "prekey"
+
+    @property
     def payload(self) -> Element | None:
         return self.element.optional(self.element.namespace, "payload")
 
     @property
     def key(self) -> bytes:
+        return self._key.data
+
+    @property
+    def has_exchange(self) -> bool:
+        return self._key.kex
+
+    @property
+    def _key(self) -> DeviceKey:
         key = read_encrypted(self.element, self.reader).key
         assert key is not None
-        return key.data
+        return key
 
 
 def _mapped(root: Element, change: Callable[[Element], Element | None]) -> Element:
@@ -103,10 +117,9 @@ def _payload_of_another(seen: Seen, other: Seen, place: int) -> Tampered:
 def _key_of_another(seen: Seen, other: Seen, place: int) -> Tampered:
     if seen.payload == other.payload and seen.sender == other.sender:
         return None  # then that is the other message
-    kex = read_encrypted(other.element, other.reader).key.kex  # type: ignore[union-attr]
+    value = "true" if other.has_exchange else None
     altered = _with_key(
-        seen,
-        lambda each: _with_attribute(_refilled(each, other.key), "kex", "true" if kex else None),
+        seen, lambda each: _with_attribute(_refilled(each, other.key), seen.exchange, value)
     )
     return altered, seen.arrival
 
@@ -136,9 +149,9 @@ def _blanked(seen: Seen, other: Seen, place: int) -> Tampered:
 
 
 def _other_wrapping(seen: Seen, other: Seen, place: int) -> Tampered:
-    key = read_encrypted(seen.element, seen.reader).key
-    kex = None if key is not None and key.kex else "true"
-    return _with_key(seen, lambda each: _with_attribute(each, "kex", kex)), seen.arrival
+    value = None if seen.has_exchange else "true"
+    altered = _with_key(seen, lambda each: _with_attribute(each, seen.exchange, value))
+    return altered, seen.arrival
 
 
 def _other_sender(seen: Seen, other: Seen, place: int) -> Tampered:
@@ -160,11 +173,19 @@ def _other_account(seen: Seen, other: Seen, place: int) -> Tampered:
 
 
 def _other_recipient(seen: Seen, other: Seen, place: int) -> Tampered:
-    if seen.payload is None:
-        return None  # nothing says where an empty message belongs
+    if seen.payload is None or seen.element.namespace == Version.LEGACY:
+        return None  # nothing in them says where they belong
     if seen.arrival.occupant is not None:
         return seen.element, replace(seen.arrival, sender=_STRANGER)
     return seen.element, replace(seen.arrival, to=_STRANGER)
+
+
+def _no_stamp(seen: Seen, other: Seen, place: int) -> Tampered:
+    if seen.arrival.stamp is None or seen.payload is None:
+        return None
+    if seen.element.namespace == Version.LEGACY:
+        return None  # nothing in it says when it was written
+    return seen.element, replace(seen.arrival, stamp=None)
 
 
 TAMPERINGS: Final[Sequence[Callable[[Seen, Seen, int], Tampered]]] = (
@@ -178,6 +199,7 @@ TAMPERINGS: Final[Sequence[Callable[[Seen, Seen, int], Tampered]]] = (
     _other_sender,
     _other_account,
     _other_recipient,
+    _no_stamp,
 )
 """Each makes of a message, another one for the same device and a number what is no message, or
 returns ``None`` where that is none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
@@ -20,9 +20,18 @@ from rich.text import Text
 
 from e2ee.xmltree import Element
 from xmpp_e2ee.entry import opening_of, title_of
-from xmpp_e2ee.report import Report
+from xmpp_e2ee.report import Check, Report, Server
 
-__all__ = ["Paper", "Screen", "end_unread", "printable", "show_line", "show_report"]
+__all__ = [
+    "Paper",
+    "Screen",
+    "end_unread",
+    "printable",
+    "show_figures",
+    "show_line",
+    "show_report",
+    "show_verdict",
+]
 
 _PIPE_BROKEN: Final = 141  # 128 + SIGPIPE, as shells say
 _SHOWN: Final = 12  # entries of one reading
@@ -113,18 +122,23 @@ def show_report(out: Console, report: Report) -> None:
     """Show the accounts, the figures, and whether everything held."""
     out.print()
     out.print(_accounts(report))
-    out.print(_figures(report))
-    failed = [check for check in report.checks if not check.ok]
+    show_figures(out, _figures(report))
+    show_verdict(out, report.checks, report.server)
+
+
+def show_verdict(out: Console, checks: Sequence[Check], server: Server) -> None:
+    """Show what failed, and how much held."""
+    failed = [check for check in checks if not check.ok]
     for check in failed:
         out.print(
             Text(
                 f"FAILED  {check.about}: {check.found}, must be {check.expected}", style="bold red"
             )
         )
-    if report.server.found:
-        out.print(Text(f"        seen by the server: {', '.join(report.server.found[:20])}"))
-    held = len(report.checks) - len(failed)
-    verdict = f"{held} of {len(report.checks)} checks hold."
+    if server.found:
+        out.print(Text(f"        seen by the server: {', '.join(server.found[:20])}"))
+    held = len(checks) - len(failed)
+    verdict = f"{held} of {len(checks)} checks hold."
     out.print(Text(verdict, style="bold red" if failed else "bold green"))
 
 
@@ -145,11 +159,8 @@ def _accounts(report: Report) -> Table:
     return table
 
 
-def _figures(report: Report) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    rows = {
+def _figures(report: Report) -> dict[str, str]:
+    return {
         "items": f"{report.items:,}",
         "accounts": f"{len(report.accounts)}",
         "secrets": f"{report.secrets}",
@@ -160,6 +171,13 @@ def _figures(report: Report) -> Table:
         "words the server saw": f"{len(report.server.found):,} of {report.server.sought:,}",
         "time": f"{report.seconds:.2f} s",
     }
-    for name, value in rows.items():
+
+
+def show_figures(out: Console, figures: Mapping[str, str]) -> None:
+    """Show figures by their names."""
+    table = Table(box=SIMPLE_HEAD, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in figures.items():
         table.add_row(name, value)
-    return table
+    out.print(table)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed
@@ -23,7 +24,9 @@ from e2ee.secret import Secret
 from e2ee.storage import Put
 from e2ee.stores.memory import MemoryStore
 from e2ee.trust import Trust
+from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Attribute, Element, element
+from e2ee.xmlwrite import write_xml
 from tests.support.cancellation import cancel_at
 from tests.support.hooked_store import HookedStore, Moment, waiting
 from tests.support.omemo_letters import Pair, enveloped, keyed, met, sealed, texts
@@ -182,8 +185,18 @@ async def test_a_message_too_large_to_be_read_again_is_refused() -> None:
         draft = Draft(tx, BareJid.parse("bob@b.example"))
         text = "x" * (1024 * 1024 + 1)
         with pytest.raises(PeerMisbehaved) as refusal:
-            await inbox.keep(draft, replace(_MESSAGE, content=(body(text),)))
+            await inbox.keep_opened(draft, replace(_MESSAGE, content=(body(text),)))
     assert refusal.value.code is ErrorCode.LIMIT_EXCEEDED
+
+
+@given(elements(), st.sampled_from(["", "xmlns='urn:w'", "xmlns='jabber:client' xmlns:p='urn:p'"]))
+async def test_content_is_given_as_it_is_read_again(child: Element, declared: str) -> None:
+    """Whatever it stood in, and whether or not it had to be parsed anew for that."""
+    content = parse_xml(f"<w {declared}>{write_xml(child)}</w>").elements
+    async with MemoryStore().exclusive(("bob@b.example",)) as tx:
+        draft = Draft(tx, BareJid.parse("bob@b.example"))
+        kept = await inbox.keep_opened(draft, replace(_MESSAGE, content=content))
+    assert kept.content == tuple([parse_xml(write_xml(each)) for each in content])
 
 
 def test_all_of_a_message_is_kept() -> None:
