@@ -85,16 +85,21 @@ class OxAccount:
         """
         await own_key.extend(self, until)
 
-    async def revoke(self, reason: Revocation) -> None:
+    async def revoke(self, fingerprint: Fingerprint, reason: Revocation) -> None:
         """Revoke our key for ever, and queue that it is published.
 
         Its data node tells it; the list drops it, unless no other key would be left in it. Nothing
         is signed with it any more, and :meth:`generate` may make its successor.
 
+        Args:
+            fingerprint: of our key, as it was shown to the user who wants it.
+            reason: why; what others make of it is in ``Revocation``.
+
         Raises:
+            ApiMisuse: also when our key is another one by now.
             ApiMisuse, DataMissing, PeerMisbehaved: as :meth:`extend`.
         """
-        await own_key.revoke(self, reason)
+        await own_key.revoke(self, fingerprint, reason)
 
     async def export_public(self) -> bytes:
         """Return our public key as it is published (XEP-0373 §7.2): binary and minimal.
@@ -250,7 +255,8 @@ class OxAccount:
         Raises:
             ApiMisuse: this account has no key.
             DataMissing: keys of the sender must be fetched first.
-            TrustUndecided: it is signed by a key that the user has not decided about.
+            TrustUndecided: it is signed by a key that the user has not decided about, or that was
+                trusted at first sight until they authenticated another one of the sender's.
             PeerMisbehaved: ``bad-signature``; ``forbidden``: nobody signed it, another content
                 element than what OpenPGP did to it, or in a room; ``context-mismatch``, ``stale``,
                 ``replay``, and what the parsers raise.

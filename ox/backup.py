@@ -30,7 +30,7 @@ from ox.account import OxAccount
 from ox.backup_code import BackupCode
 from ox.engine import KeyHandle, S2kCount
 from ox.keys import names_jid, user_id
-from ox.own_key import adopt, opening_keys
+from ox.own_key import adopt, keep, opening_keys
 from ox.packets import Packet, Tag, malformed, read_packets, write_packet
 
 __all__ = ["Backup", "SkippedKey", "open_backup", "restore", "seal_backup"]
@@ -151,8 +151,9 @@ async def restore(
 ) -> Fingerprint:
     """Make a key of a backup the account's own, and queue its announcement.
 
-    The others in it are kept beside it, for what the archive holds. Where the account has that
-    key already, nothing changes.
+    The others in it are kept beside it, for what the archive holds: they decrypt, and what they
+    signed before is believed once they were fetched, or were not there to be. Where the account has
+    that key already, it stays as it is.
 
     Args:
         account: whose.
@@ -175,8 +176,9 @@ async def restore(
         StoreFailed: what the store raises.
     """
     ring = await account.keys(account.account)
-    if ring.ours in backup.fingerprints and chosen in (None, ring.ours):
-        return (await account.own_key()).certificate.fingerprint
+    if ring.ours is not None and ring.ours in backup.fingerprints and chosen in (None, ring.ours):
+        await keep(account, backup.keys)
+        return ring.ours
     key = _choose(backup, chosen)
     fingerprint = key.certificate.fingerprint
     if ring.ours is not None and replacing != ring.ours:

@@ -46,6 +46,8 @@ class Certificate:
         created: when the primary key was made, aware.
         expires: when the primary key expires, aware; ``None`` for never.
         revoked: whether the primary key is revoked.
+        compromised: whether it is, and nothing that it ever signed is believable: unless every
+            revocation says that it was superseded or retired (RFC 9580 §5.2.3.31).
         encrypts: whether it has a key that can be encrypted to at the time of inspection.
     """
 
@@ -55,6 +57,7 @@ class Certificate:
     created: datetime
     expires: datetime | None
     revoked: bool
+    compromised: bool
     encrypts: bool
 
 
@@ -155,7 +158,8 @@ class OpenPgpEngine(Protocol):
 
         Raises:
             PeerMisbehaved: as :meth:`inspect`; ``malformed`` also when a secret part is not that
-                of its public part.
+                of its public part; ``unsupported-algorithm`` also when others encrypt to a part of
+                it by which this engine cannot decrypt.
         """
         ...
 

@@ -37,7 +37,7 @@ from ox.grammar import (
 from ox.key_life import extended, minimal, revoked, with_signatures
 from ox.key_packets import PublicKey
 from ox.keygen import generate_key
-from ox.packets import write_literal
+from ox.packets import unsupported, write_literal
 from ox.pkesk import DecryptionKey, decryption_keys
 from ox.sequoia_errors import malformed_key, sequoia
 from ox.sequoia_keys import Judged, is_over, judged, ours_alone, recipients_of, sound_parts
@@ -134,10 +134,13 @@ class SequoiaEngine:
 
     async def adopt(self, raw: Secret) -> KeyHandle:
         """Read one secret key; see ``OpenPgpEngine.adopt``."""
-        self._prepared(raw)
+        ours = {key.public.fingerprint for key in self._prepared(raw)}
         with sequoia(malformed_key()):
             public = bytes(pysequoia.Tsk.from_bytes(raw.reveal()).extract_certificate())
-        return KeyHandle(await self.inspect(public), raw)
+        found = self._judge(public)
+        if not ours.issuperset(key.fingerprint for key, _ in found.takers):
+            raise unsupported("key that others encrypt to, and we cannot decrypt", "RFC 4880 §5.1")
+        return KeyHandle(found.certificate, raw)
 
     async def seal(self, data: bytes, to: Sequence[Certificate], signer: KeyHandle) -> bytes:
         """Sign, then encrypt; see ``OpenPgpEngine.seal``."""

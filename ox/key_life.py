@@ -28,7 +28,7 @@ from ox.key_signatures import (
 )
 from ox.packets import Packet, Tag, read_packets, write_packet
 
-__all__ = ["extended", "minimal", "revoked", "with_signatures"]
+__all__ = ["extended", "is_compromised", "minimal", "revoked", "with_signatures"]
 
 _CERTIFICATIONS: Final = frozenset(
     {
@@ -52,6 +52,10 @@ _REVOCATIONS: Final = frozenset(
         SignatureKind.CERTIFICATION_REVOCATION,
     }
 )
+_SOFT: Final = frozenset({Revocation.SUPERSEDED, Revocation.RETIRED, 32})
+"""The reasons after which what a key signed before stays believable, 32 of user ids among them: as
+Sequoia has it (RFC 9580 §5.2.3.31)."""
+
 _MADE_ANEW: Final = frozenset(
     {
         SubpacketKind.CREATED,
@@ -147,6 +151,18 @@ def revoked(public: Sequence[Packet], material: Secret, reason: Revocation, now:
     revocation = signer.sign(SignatureKind.KEY_REVOCATION, b"", said, now)
     others = b"".join(part.written(*part.signatures) for part in parts)
     return primary.written(*primary.signatures) + revocation + others
+
+
+def is_compromised(public: Sequence[Packet]) -> bool:
+    """Say whether a certificate is revoked so that nothing that it ever signed is believable.
+
+    Args:
+        public: its sound packets.
+    """
+    return any(
+        each.kind == SignatureKind.KEY_REVOCATION and each.reason not in _SOFT
+        for each in _parts(public)[0].signatures
+    )
 
 
 def with_signatures(material: Secret, public: Sequence[Packet]) -> Secret:

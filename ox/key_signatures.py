@@ -130,6 +130,12 @@ class KeySignature:
         """After how many seconds its key expires; 0 for never."""
         return self._number(SubpacketKind.KEY_EXPIRES)
 
+    @property
+    def reason(self) -> int | None:
+        """Why it revokes (RFC 4880 §5.2.3.23), if it says so."""
+        found = [each.body for each in self.hashed if each.kind == SubpacketKind.REASON]
+        return found[-1][0] if found and found[-1] else None
+
     def is_by(self, key: PublicKey) -> bool:
         """Say whether it claims to be by ``key``."""
         areas = (*self.hashed, *self.unhashed)

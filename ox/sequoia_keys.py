@@ -19,6 +19,7 @@ from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import parse_fingerprint
 from ox.certificates import check_certificate
 from ox.engine import Certificate
+from ox.key_life import is_compromised
 from ox.key_packets import PublicKey
 from ox.packets import Packet, Tag, read_packets, write_packet
 from ox.sequoia_errors import malformed_key, sequoia
@@ -107,6 +108,7 @@ def judged(cert: pysequoia.Cert, keys: Sequence[PublicKey], at: datetime) -> Jud
         created=keys[0].created,
         expires=cert.expiration,
         revoked=cert.is_revoked,
+        compromised=cert.is_revoked and is_compromised(sound_parts(bytes(cert))),
         encrypts=not all(is_over(expires) for _, expires in takers),
     )
     return Judged(certificate, takers, at)

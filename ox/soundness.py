@@ -13,9 +13,10 @@ from e2ee.errors import PeerMisbehaved
 from e2ee.names import Fingerprint
 from e2ee.trust import Trust
 from ox.engine import Certificate, OpenPgpEngine
-from ox.keys import KeyRing, KnownKey, names_jid
+from ox.keys import KeyRing, names_jid
+from ox.known_key import KnownKey
 
-__all__ = ["refused_keys", "sound_keys"]
+__all__ = ["compromised_keys", "refused_keys", "sound_keys"]
 
 
 async def sound_keys(
@@ -38,6 +39,16 @@ async def sound_keys(
 async def refused_keys(engine: OpenPgpEngine, ring: KeyRing) -> frozenset[Fingerprint]:
     """Return the keys of a ring that the user distrusts or that are known to be revoked."""
     distrusted = {key.fingerprint for key in ring.keys if key.trust is Trust.DISTRUSTED}
-    seen = (replace(key, raw=key.seen) for key in ring.keys)  # a revocation is for ever
-    sound = await sound_keys(engine, ring, seen)
-    return frozenset(distrusted | {each.fingerprint for each in sound if each.revoked})
+    return frozenset(
+        distrusted | {each.fingerprint for each in await _seen(engine, ring) if each.revoked}
+    )
+
+
+async def compromised_keys(engine: OpenPgpEngine, ring: KeyRing) -> frozenset[Fingerprint]:
+    """Return the keys of a ring that are revoked so that they never proved anything."""
+    return frozenset(each.fingerprint for each in await _seen(engine, ring) if each.compromised)
+
+
+async def _seen(engine: OpenPgpEngine, ring: KeyRing) -> list[Certificate]:
+    """Inspect what was ever seen of the keys of a ring: a revocation is for ever."""
+    return await sound_keys(engine, ring, (replace(key, raw=key.seen) for key in ring.keys))

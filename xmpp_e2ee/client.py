@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from e2ee import ns
 from e2ee.effects import Effect, Publish, Send, Subscribe, fulfilled, remedy
@@ -21,7 +21,6 @@ from e2ee.xmltree import Element
 from ox.account import OxAccount
 from ox.elements import METADATA_NODE
 from ox.engine import OpenPgpEngine
-from ox.opened import OpenedOx
 from pubsub_encryption import ItemResult, Keychain, NodeEncryption, receive
 from xmpp_e2ee.pubsub import (
     Item,
@@ -32,10 +31,12 @@ from xmpp_e2ee.pubsub import (
     read_page,
     request_for,
 )
-from xmpp_e2ee.stanzas import Delivery, unwrap
+from xmpp_e2ee.stanzas import unwrap
 from xmpp_e2ee.transport import StanzaRefused, Transport
 
 __all__ = ["PAGE_SIZE", "Client", "ItemsArrived", "SecretsArrived"]
+
+_Result = TypeVar("_Result")
 
 PAGE_SIZE: Final = 100
 """Items fetched and decrypted at once: far below what fits into a stanza, a blink to decrypt."""
@@ -124,7 +125,7 @@ class Client:
     async def _request(self, request: Request) -> Element | None:
         return await self._transport.request(request.to, request.kind, request.payload)
 
-    # -- keys of others
+    # -- keys
 
     async def gather(self, people: Collection[BareJid]) -> None:
         """Fetch the keys of ``people``: before they are written to, or believed.
@@ -137,17 +138,44 @@ class Client:
         """Fetch the keys of everybody who must hear of a rotation: before it."""
         await self._supply(node.missing)
 
+    async def supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do what may need something public first: what it misses is fetched and fed, then again.
+
+        So an own key is adopted or restored, extended or revoked, and whatever else raises
+        ``DataMissing``.
+
+        Args:
+            act: the call, which has changed nothing where it misses something.
+
+        Raises:
+            DataMissing: what is missing was fetched already, and is of no use.
+            E2eeError: what ``act`` raises.
+        """
+        tried: set[Fetch] = set()
+        while True:
+            try:
+                return await act()
+            except DataMissing as missing:
+                if tried.issuperset(missing.fetches):
+                    raise
+                await self._feed(missing.fetches, tried)
+
     async def _supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
         tried: set[Fetch] = set()
-        while needs := [fetch for fetch in await missing() if fetch not in tried]:
-            for fetch in needs:  # lists first, then the keys that they name
-                tried.add(fetch)
-                payload = await self._fetch(fetch)
-                try:
-                    await self.ox.feed(fetch, payload)
-                except PeerMisbehaved:
-                    if fetch.address.node != METADATA_NODE:  # a key that is none is not there
-                        await self.ox.feed(fetch, None)
+        while not tried.issuperset(needs := await missing()):
+            await self._feed(needs, tried)
+
+    async def _feed(self, needs: Sequence[Fetch], tried: set[Fetch]) -> None:
+        for fetch in needs:  # lists first, then the keys that they name
+            if fetch in tried:
+                continue
+            tried.add(fetch)
+            payload = await self._fetch(fetch)
+            try:
+                await self.ox.feed(fetch, payload)
+            except PeerMisbehaved:
+                if fetch.address.node != METADATA_NODE:  # a key that is none is not there
+                    await self.ox.feed(fetch, None)
 
     async def _fetch(self, fetch: Fetch) -> Element | None:
         ids = [fetch.item_id] if fetch.item_id else []
@@ -225,19 +253,13 @@ class Client:
         if openpgp is None:
             return None
         try:
-            keychains = await receive(self.ox, await self._open(openpgp, delivery))
+            opened = await self.supplied(lambda: self.ox.open(openpgp, delivery.arrival))
+            keychains = await receive(self.ox, opened)
         except PeerMisbehaved as error:
             if error.code is ErrorCode.REPLAY:  # services deliver twice; that is no attack
                 return None
             raise
         return SecretsArrived(keychains) if keychains else None
-
-    async def _open(self, openpgp: Element, delivery: Delivery) -> OpenedOx:
-        try:
-            return await self.ox.open(openpgp, delivery.arrival)
-        except DataMissing:
-            await self.gather({delivery.arrival.sender.bare})
-            return await self.ox.open(openpgp, delivery.arrival)
 
     async def _notified(self, stanza: Element, event: Element) -> ItemsArrived | None:
         news = event.optional(ns.PUBSUB_EVENT, "items")

@@ -68,6 +68,7 @@ _KEY = _closed(
     waits=_FLAG,
     announced=_FLAG,
     named=_FLAG,
+    events=_array(_closed(news={"enum": ["new", "changed", "gone", "revoked"]}, time=_TIME)),
     certificate=_or_null(_CERTIFICATE),
 )
 _CHANGED = {"fingerprint": _FINGERPRINT, "waiting": _COUNT}
@@ -84,6 +85,7 @@ _SCHEMAS = {
         jid=_TEXT,
         decisions=_array(_closed(fingerprint=_FINGERPRINT, before=_TRUST, after=_TRUST)),
     ),
+    "extend": _of_account(**_CHANGED),
     "revoke": _of_account(**_CHANGED),
 }
 """What docs/cli.md promises."""

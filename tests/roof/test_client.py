@@ -20,10 +20,13 @@ from e2ee.effects import (
     Publish,
     Retract,
 )
-from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, TrustUndecided
+from e2ee.errors import DataMissing, E2eeError, ErrorCode, PeerMisbehaved, TrustUndecided
 from e2ee.names import BareJid, Fingerprint, ItemId, NodeAddress
 from e2ee.outbox import queued
+from e2ee.primitives import NativePrimitives
 from e2ee.xmltree import Element, element
+from ox.backup import open_backup, restore, seal_backup
+from ox.backup_code import BackupCode
 from ox.elements import (
     METADATA_NODE,
     PublicKeyMetadata,
@@ -31,6 +34,8 @@ from ox.elements import (
     data_node,
     write_pubkey,
 )
+from ox.engine import Revocation
+from ox.engine_sequoia import SequoiaEngine
 from pubsub_encryption import ClearItem, UnreadableItem
 from tests.roof.world import (
     JULIET,
@@ -43,6 +48,7 @@ from tests.roof.world import (
     payloads,
     titles,
 )
+from tests.support.forge import forged
 from xmpp_e2ee.client import Client, ItemsArrived, SecretsArrived
 from xmpp_e2ee.pubsub import request_for
 from xmpp_e2ee.service import Session
@@ -209,6 +215,53 @@ class TestKeys:
         with pytest.raises(E2eeError):
             await blog.grant(TYBALT)
         assert (await blog.keychain()).members == {ROMEO}
+
+    async def test_what_is_published_of_a_key_is_looked_at_before_it_is_taken_over(
+        self, world: World
+    ) -> None:
+        """The list first, which does not name the key, then the key."""
+        juliet, _ = await world.client(JULIET)
+        former = await juliet.ox.own_key()
+        code = BackupCode.generate(juliet.ox.ports.primitives)
+        sealed = await seal_backup(juliet.ox, code)
+        await juliet.ox.revoke(former.certificate.fingerprint, Revocation.COMPROMISED)
+        await juliet.ox.generate()
+        await juliet.flush()
+        tablet = Client(JULIET, empty_ports(), juliet.ox.engine, world.connect(JULIET, "tablet"))
+        backup = await open_backup(tablet.ox, sealed, code)
+        (name,) = backup.fingerprints
+        for take in (
+            lambda: tablet.ox.adopt(former.material),
+            lambda: restore(tablet.ox, backup, chosen=name),
+        ):
+            with pytest.raises(PeerMisbehaved, match="revoked"):
+                await tablet.supplied(take)
+
+    async def test_a_key_is_restored_from_its_backup(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        code = BackupCode.generate(juliet.ox.ports.primitives)
+        sealed = await seal_backup(juliet.ox, code)
+        tablet = Client(JULIET, empty_ports(), juliet.ox.engine, world.connect(JULIET, "tablet"))
+        backup = await open_backup(tablet.ox, sealed, code)
+        restored = await tablet.supplied(lambda: restore(tablet.ox, backup))
+        assert restored == (await juliet.ox.own_key()).certificate.fingerprint
+
+    async def test_an_unlisted_key_is_adopted(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        other = forged(f"xmpp:{JULIET}")
+        own = (await juliet.ox.own_key()).certificate.fingerprint
+        adopted = await juliet.supplied(lambda: juliet.ox.adopt(other.secret, replacing=own))
+        assert adopted == other.name
+
+    async def test_r_15_what_is_of_no_use_is_fetched_once(self, world: World) -> None:
+        """A list that is none stays missing; nobody goes round in circles."""
+        juliet = Client(
+            JULIET, empty_ports(), SequoiaEngine(NativePrimitives()), world.connect(JULIET)
+        )
+        options = ((ACCESS_MODEL, "open"),)
+        await juliet.perform(Publish(NodeAddress(JULIET, METADATA_NODE), None, entry("x"), options))
+        with pytest.raises(DataMissing):
+            await juliet.supplied(juliet.ox.generate)
 
     async def test_who_announces_nothing_has_no_key(self, world: World) -> None:
         juliet, _ = await world.client(JULIET)

@@ -269,12 +269,17 @@ def bind(
 
 
 def revoke(
-    primary: KeyPair, subkey: KeyPair | None = None, *, by: KeyPair | None = None, reason: int = 2
+    primary: KeyPair,
+    subkey: KeyPair | None = None,
+    *,
+    by: KeyPair | None = None,
+    reason: int | None = 2,
 ) -> bytes:
     """Return a revocation of a key or subkey; reason 2 is "compromised", 1 "superseded"."""
     over = primary.hashed + (subkey.hashed if subkey else b"")
     kind = SignatureKind.SUBKEY_REVOCATION if subkey else SignatureKind.KEY_REVOCATION
-    return sign(by or primary, over, kind, hashed=subpacket(29, bytes((reason,))), issuer=primary)
+    said = b"" if reason is None else subpacket(29, bytes((reason,)))
+    return sign(by or primary, over, kind, hashed=said, issuer=primary)
 
 
 @dataclass(frozen=True)
@@ -307,8 +312,8 @@ class Forged:
         """Return the same key with more at its end."""
         return replace(self, parts=self.parts + parts)
 
-    def revoked(self, reason: int = 2) -> Forged:
-        """Return the same key with its revocation."""
+    def revoked(self, reason: int | None = 2) -> Forged:
+        """Return the same key with its revocation, which may give no reason."""
         return replace(self, parts=(revoke(self.primary, reason=reason), *self.parts))
 
     def without_name(self, name: str) -> Forged:
