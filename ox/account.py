@@ -81,7 +81,8 @@ class OxAccount:
         Raises:
             ApiMisuse: no key; ``until`` is naive or not ahead; ``unusable-key``: it is revoked.
             DataMissing: the account's own list of keys must be fetched first.
-            PeerMisbehaved: ``unsupported-algorithm``: a primary key that only its maker can renew.
+            PeerMisbehaved: ``unsupported-algorithm``: a primary key that only its maker can renew;
+                ``limit-exceeded``: one that says too much of itself to say it again.
         """
         await own_key.extend(self, until)
 
@@ -154,7 +155,8 @@ class OxAccount:
         Raises:
             ApiMisuse: no node of XEP-0373.
             PeerMisbehaved: the list or the key is not what it must be; nothing was kept. Feed
-                ``None`` for such a key, and its owner is written to without it.
+                ``None`` for such a key that was never fetched, and its owner is written to without
+                it; one that is known stays as it is.
         """
         await others.feed(self, fetch, payload)
 

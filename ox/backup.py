@@ -16,6 +16,7 @@ from e2ee.errors import (
     ApiMisuse,
     CannotDecrypt,
     DataMissing,
+    E2eeError,
     ErrorCode,
     PeerMisbehaved,
     TrustUndecided,
@@ -83,7 +84,8 @@ async def seal_backup(
             the place of the one before, and what is in that one alone would be lost.
 
     Raises:
-        ApiMisuse: the account has no key; ``limit-exceeded``: too many keys for one backup.
+        ApiMisuse: the account has no key; ``limit-exceeded``: too many ``others``. What the
+            account holds is never too much.
         StoreFailed: what the store raises.
     """
     async with account.ports.store.exclusive(account.scope) as tx:
@@ -120,6 +122,8 @@ async def open_backup(account: OxAccount, backup: Element, code: BackupCode) -> 
         plaintext = Secret(await account.engine.unlock(message, code.passphrase))
     except CannotDecrypt:
         raise WrongBackupCode from None
+    except E2eeError as error:
+        raise error.with_traceback(None) from None  # frames below hold what was encrypted
     keys: dict[Fingerprint, KeyHandle] = {}
     skipped: list[SkippedKey] = []
     for material in _transferable_keys(plaintext):
@@ -153,7 +157,8 @@ async def restore(
 
     The others in it are kept beside it, for what the archive holds: they decrypt, and what they
     signed before is believed once they were fetched, or were not there to be. Where the account has
-    that key already, it stays as it is.
+    that key already, it stays as it is. Of more than a backup holds, the newest are kept, and those
+    that the account kept before come first.
 
     Args:
         account: whose.

@@ -89,9 +89,7 @@ def _first_sight(account: OxAccount, jid: BareJid) -> Trust:
 
 async def _fetched(account: OxAccount, known: KnownKey | None, fetched: bytes) -> Certificate:
     """Return a fetched key with all that was known of it: what was revoked stays revoked."""
-    if known is not None and known.seen is not None:
-        return await account.engine.merge(known.seen, fetched)
-    return await account.engine.inspect(fetched)
+    return await account.engine.merge(None if known is None else known.seen, fetched)
 
 
 async def _newly_revoked(
@@ -101,12 +99,8 @@ async def _newly_revoked(
         return None
     if known.seen is None and known.trust is Trust.UNDECIDED:
         return None  # nobody ever had a use for it
-    if known.seen is not None:
-        try:
-            if (await account.engine.inspect(known.seen)).revoked:
-                return None
-        except PeerMisbehaved:  # sound when it came, and no more: a signature in it expired
-            pass
+    if known.seen is not None and (await account.engine.inspect(known.seen)).revoked:
+        return None
     return known
 
 

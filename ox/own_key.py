@@ -8,13 +8,15 @@ others make of it is undone in ``upkeep.py``.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.limits import MAX_BACKUP_KEYS
 from e2ee.names import Fingerprint
 from e2ee.secret import Secret
-from e2ee.storage import Change, Key, Put, Transaction
+from e2ee.storage import Change, Key, Put, Remove, Transaction
 from e2ee.trust import Trust
 from ox.announcement import announce
 from ox.engine import Certificate, KeyHandle, Revocation
@@ -71,7 +73,7 @@ async def keep(account: OxAccount, keys: Collection[KeyHandle]) -> None:
     async with account.ports.store.exclusive(account.scope) as tx:
         own = (await own_key_within(account, tx)).certificate.fingerprint
         ring = await ring_within(tx, account.account, account.account)
-        ring, rows = await _beside(account, tx, ring, keys, own)
+        ring, rows = await _beside(account, tx, ring, own, brought=keys)
         if rows:
             await tx.commit([put_ring(account.account, ring), *rows])
 
@@ -137,8 +139,8 @@ async def _install(
         ring = await ring_within(tx, account.account, account.account)
         certificate = await _fit(account, ring, handle.certificate)
         _check_fetched(ring, None if made else certificate.fingerprint)
-        held = beside if former is None else (*beside, former)
-        ring, rows = await _beside(account, tx, ring, held, certificate.fingerprint)
+        own = certificate.fingerprint
+        ring, rows = await _beside(account, tx, ring, own, former=former, brought=beside)
         changes = await _kept(account, tx, ring, KeyHandle(certificate, handle.material))
         await tx.commit([*changes, *rows])
     return certificate.fingerprint
@@ -148,20 +150,47 @@ async def _beside(
     account: OxAccount,
     tx: Transaction,
     ring: KeyRing,
-    keys: Collection[KeyHandle],
     own: Fingerprint,
+    *,
+    former: KeyHandle | None = None,
+    brought: Collection[KeyHandle] = (),
 ) -> tuple[KeyRing, list[Change]]:
     """Return the ring with former keys of ours, and the changes that keep their secret parts.
 
-    Our own is none of them, and what is kept already stays as it is: it was renewed since.
+    As many are kept as a backup holds beside our own: the one that is succeeded now, then what is
+    kept already, as it is, because it was renewed since, then what a backup brings; of each the
+    newest. What the others signed is still ours.
+
+    Args:
+        account: whose.
+        tx: reads of one snapshot.
+        ring: the account's own.
+        own: our key, which is no former one.
+        former: the key that it succeeds.
+        brought: keys from a backup, our own among them perhaps.
     """
+    rows = await tx.scan(_succeeded(account))
+    kept = [await _stored(account, Secret(raw)) for _, raw in rows]
+    ranked = [*([former] if former else []), *_newest_first(kept), *_newest_first(brought)]
+    keys: dict[Fingerprint, KeyHandle] = {}
+    for key in ranked:
+        if key.certificate.fingerprint != own:
+            keys.setdefault(key.certificate.fingerprint, key)
+    before = {key.certificate.fingerprint for key in kept}
     changes: list[Change] = []
-    for fingerprint, key in {key.certificate.fingerprint: key for key in keys}.items():
+    for place, (fingerprint, key) in enumerate(keys.items()):
         row = (*_succeeded(account), fingerprint)
-        if fingerprint != own and await tx.get(row) is None:
+        if fingerprint not in before:
             ring = ring.owned(key.certificate)
+        if place >= MAX_BACKUP_KEYS - 1:
+            changes += [Remove(row)] if fingerprint in before else []
+        elif key not in kept:
             changes.append(Put(row, key.material.reveal()))
     return ring, changes
+
+
+def _newest_first(keys: Collection[KeyHandle]) -> list[KeyHandle]:
+    return sorted(keys, key=lambda key: key.certificate.created, reverse=True)
 
 
 async def _fit(account: OxAccount, ring: KeyRing, certificate: Certificate) -> Certificate:
@@ -226,15 +255,28 @@ async def _own_key_or_none(account: OxAccount, tx: Transaction) -> KeyHandle | N
         raise _own_key_lost()
     if known.seen == handle.certificate.raw:
         return handle
-    try:  # another device prolonged or revoked it
-        return await account.engine.updated(handle, known.seen)
+    return await _up_to_date(account, handle, known.seen)
+
+
+async def _up_to_date(account: OxAccount, handle: KeyHandle, seen: bytes) -> KeyHandle:
+    """Return our key as it was last seen: another device prolonged or revoked it."""
+    try:
+        return await account.engine.updated(handle, seen)
+    except PeerMisbehaved as error:
+        if error.code is ErrorCode.SIGNER_MISMATCH:
+            raise _own_key_lost() from None
+    try:
+        known = await account.engine.inspect(seen)
     except PeerMisbehaved:
         raise _own_key_lost() from None
+    # It says too much of itself. We have our key, and go on with it as it was, unless it is over.
+    ended = replace(handle.certificate, revoked=True, compromised=known.compromised, encrypts=False)
+    return replace(handle, certificate=ended) if known.revoked else handle
 
 
 async def _stored(account: OxAccount, material: Secret) -> KeyHandle:
     try:
-        return await account.engine.adopt(material)
+        return await account.engine.held(material)
     except PeerMisbehaved:
         raise _own_key_lost() from None
 

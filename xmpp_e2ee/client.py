@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from e2ee import ns
+from e2ee.arrival import Arrival, StanzaKind
 from e2ee.effects import Effect, Publish, Send, Subscribe, fulfilled, remedy
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Fetch, ItemId, Jid, NodeAddress
@@ -19,7 +20,7 @@ from e2ee.ports import Ports
 from e2ee.tokens import random_token
 from e2ee.xmltree import Element
 from ox.account import OxAccount
-from ox.elements import METADATA_NODE
+from ox.elements import METADATA_NODE, data_node
 from ox.engine import OpenPgpEngine
 from pubsub_encryption import ItemResult, Keychain, NodeEncryption, receive
 from xmpp_e2ee.pubsub import (
@@ -42,6 +43,7 @@ PAGE_SIZE: Final = 100
 """Items fetched and decrypted at once: far below what fits into a stanza, a blink to decrypt."""
 
 _ITEM_ID_BYTES: Final = 16
+_NOTHING_THERE: Final = "item-not-found"  # any other error says nothing of what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,19 @@ class Client:
         """Fetch the keys of ``people``: before they are written to, or believed.
 
         Whoever announces keys that are none is left without; sealing says so, for them alone.
+
+        Raises:
+            StanzaRefused: somebody's service did not say what there is. What it was asked for is
+                missing still, what others answered is not; ask again later.
         """
         await self._supply(lambda: self.ox.missing(people))
 
     async def gather_members(self, node: NodeEncryption) -> None:
-        """Fetch the keys of everybody who must hear of a rotation: before it."""
+        """Fetch the keys of everybody who must hear of a rotation: before it.
+
+        Raises:
+            StanzaRefused: as :meth:`gather`; a rotation leaves out who is missing.
+        """
         await self._supply(node.missing)
 
     async def supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
@@ -150,6 +160,7 @@ class Client:
         Raises:
             DataMissing: what is missing was fetched already, and is of no use.
             E2eeError: what ``act`` raises.
+            StanzaRefused: as :meth:`gather`.
         """
         tried: set[Fetch] = set()
         while True:
@@ -158,31 +169,53 @@ class Client:
             except DataMissing as missing:
                 if tried.issuperset(missing.fetches):
                     raise
-                await self._feed(missing.fetches, tried)
+                if refusals := await self._feed(missing.fetches, tried):
+                    raise refusals[0] from None
 
     async def _supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
         tried: set[Fetch] = set()
+        refusals: list[StanzaRefused] = []
         while not tried.issuperset(needs := await missing()):
-            await self._feed(needs, tried)
+            refusals += await self._feed(needs, tried)
+        if refusals:
+            raise refusals[0]
 
-    async def _feed(self, needs: Sequence[Fetch], tried: set[Fetch]) -> None:
+    async def _feed(self, needs: Sequence[Fetch], tried: set[Fetch]) -> list[StanzaRefused]:
+        refusals: list[StanzaRefused] = []
         for fetch in needs:  # lists first, then the keys that they name
             if fetch in tried:
                 continue
             tried.add(fetch)
-            payload = await self._fetch(fetch)
             try:
-                await self.ox.feed(fetch, payload)
-            except PeerMisbehaved:
-                if fetch.address.node != METADATA_NODE:  # a key that is none is not there
-                    await self.ox.feed(fetch, None)
+                await self._take_in(fetch, await self._fetch(fetch))
+            except StanzaRefused as refusal:
+                refusals.append(refusal)
+        return refusals
+
+    async def _take_in(self, fetch: Fetch, payload: Element | None) -> None:
+        try:
+            await self.ox.feed(fetch, payload)
+        except PeerMisbehaved:
+            if fetch.address.node != METADATA_NODE and not await self._is_known(fetch):
+                await self.ox.feed(fetch, None)  # a key that is none is not there
+
+    async def _is_known(self, fetch: Fetch) -> bool:
+        """Say whether this is somebody's key that we have: what their server serves strikes none.
+
+        Nor does our own server keep us waiting for ours.
+        """
+        ring = await self.ox.keys(fetch.address.service)
+        known = {data_node(key.fingerprint) for key in ring.keys if key.raw}
+        return ring.jid != self.account and fetch.address.node in known
 
     async def _fetch(self, fetch: Fetch) -> Element | None:
         ids = [fetch.item_id] if fetch.item_id else []
         try:
             items = read_page(await self._request(fetch_items(fetch.address, ids))).items
-        except StanzaRefused:
-            return None  # no such node, or not for us: there is nothing to be had
+        except StanzaRefused as refusal:
+            if refusal.condition != _NOTHING_THERE:
+                raise
+            return None
         return items[-1].payload if items else None
 
     # -- the node
@@ -239,9 +272,12 @@ class Client:
     async def incoming(self, stanza: Element) -> SecretsArrived | ItemsArrived | None:
         """Take in one received ``<message/>``; ``None`` when it is nothing of ours, or old news.
 
+        After news of somebody's keys these are known anew; ``KeyEvents`` tells what to show.
+
         Raises:
             E2eeError: it was refused, and nothing of it was kept. ``TrustUndecided`` is a question
                 to the user; ask, record the answer, and pass the same stanza again.
+            StanzaRefused: what it needs could not be had; pass the same stanza again later.
         """
         if stanza.get("type") == "error":
             return None
@@ -265,8 +301,12 @@ class Client:
         news = event.optional(ns.PUBSUB_EVENT, "items")
         if news is None:
             return None
-        service = Jid.parse(stanza.require("from")).bare
-        node = self.node(NodeAddress(service, news.require("node")))
+        sender, to = Jid.parse(stanza.require("from")), stanza.get("to")
+        node = self.node(NodeAddress(sender.bare, news.require("node")))
+        where = Arrival(StanzaKind.ITEM, sender, Jid.parse(to) if to else None, node=node.address)
+        if fetches := self.ox.notified(where):
+            await self._hear_of(sender.bare, fetches)
+            return None
         try:
             await node.keychain()
         except ApiMisuse:
@@ -276,3 +316,14 @@ class Client:
             wanted = [item.id for item in items]
             items = read_page(await self._request(fetch_items(node.address, wanted))).items
         return ItemsArrived(node.address, await self._decrypt(node, items))
+
+    async def _hear_of(self, jid: BareJid, fetches: Sequence[Fetch]) -> None:
+        """Fetch the list of somebody whose keys we know, and what is new in it.
+
+        Whom we never looked at is looked at before they are written to.
+        """
+        if jid != self.account and not (await self.ox.keys(jid)).listed:
+            return
+        if refusals := await self._feed(fetches, set()):
+            raise refusals[0]
+        await self.gather({jid})

@@ -56,15 +56,15 @@ from ox.engine import KeyHandle, Revocation, S2kCount
 from ox.engine_sequoia import SequoiaEngine
 from ox.grammar import check_passphrase_message
 from ox.own_key import keep
-from ox.packets import Tag, read_packets, write_packet
+from ox.packets import Tag, read_packets, write_literal, write_packet
 from tests.support.forge import Forged, encrypted, forged
 from tests.support.leaks import Canary, everything_printable, no_leak_in_logs
 from tests.support.openpgp import literal, seipd, skesk
-from tests.support.ox_keys import JULIET, ROMEO
+from tests.support.ox_keys import JULIET, ROMEO, typed_code
 from tests.support.ox_world import Person, World, dump, refused
 
-CODE = BackupCode.parse("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
-OTHER = BackupCode.parse("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTX")
+CODE = typed_code("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
+OTHER = typed_code("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTX")
 
 
 @pytest.fixture
@@ -334,6 +334,7 @@ class TestOpen:
                 (sealed, OTHER),
                 (await holding(material.reveal()[:-1]), CODE),
                 (await holding(write_packet(Tag.USER_ID, b"x") + material.reveal()), CODE),
+                (await signed_as_well(material), CODE),
             ):
                 with pytest.raises(E2eeError) as caught:
                     await open_backup(juliet.ox, wrong, code)
@@ -343,6 +344,14 @@ class TestOpen:
                 for canary in canaries:
                     canary.assert_absent(printed, where)
                 assert not shown(material, printed), where
+
+
+async def signed_as_well(material: Secret) -> Element:
+    """Return a backup with more in it than a literal, as gpg makes it that is told to sign, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        signature = write_packet(Tag.SIGNATURE, b"\x04")
+        patch.setattr("ox.container.write_literal", lambda data: write_literal(data) + signature)
+        return await holding(material.reveal())
 
 
 def shown(secret: Secret, printed: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from e2ee import limits
 from e2ee.effects import Publish
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyEvents
@@ -26,11 +28,13 @@ from ox.keys import user_id
 from tests.support.forge import (
     ENCRYPT,
     Forged,
+    KeyPair,
     bind,
     certify,
     forged,
     new_curve25519,
     new_ed25519,
+    new_elgamal,
     new_p256,
     new_rsa,
     revoke,
@@ -422,14 +426,16 @@ class TestRevoke:
 class TestUnfit:
     """A key that others would encrypt to so that we cannot decrypt is not adopted."""
 
-    @pytest.mark.parametrize("beside", [False, True])
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    @pytest.mark.parametrize("beside", [0, 1, limits.MAX_ENCRYPTION_KEYS])
     async def test_an_encryption_subkey_that_we_cannot_use_is_refused(
-        self, world: World, beside: bool
+        self, world: World, beside: int, new_subkey: Callable[[], KeyPair]
     ) -> None:
-        primary, subkey = new_ed25519(), new_p256()
-        others = [new_curve25519()] if beside else []
+        """Also one that we would not encrypt to ourselves, and others would."""
+        primary, subkey = new_rsa(2048), new_subkey()
+        others = [new_curve25519() for _ in range(beside)]
         parts = [
-            part for each in (*others, subkey) for part in (each, bind(primary, each, ENCRYPT))
+            part for each in (subkey, *others) for part in (each, bind(primary, each, ENCRYPT))
         ]
         key = Forged(
             primary,
@@ -441,8 +447,22 @@ class TestUnfit:
         async with refused(ErrorCode.UNSUPPORTED_ALGORITHM, juliet):
             await juliet.ox.adopt(key.secret)
 
-    async def test_one_that_is_revoked_does_not_matter(self, world: World) -> None:
-        key, dead = forged(f"xmpp:{JULIET}"), new_p256()
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    async def test_one_that_another_program_added_stops_nothing(
+        self, world: World, new_subkey: Callable[[], KeyPair]
+    ) -> None:
+        key, added = forged(f"xmpp:{JULIET}"), new_subkey()
+        juliet, romeo = await world.person(JULIET, key=key.secret), await world.person(ROMEO)
+        await juliet.fetch_key(key.plus(added, bind(key.primary, added, ENCRYPT)).public)
+        await meet(juliet, romeo)
+        assert await juliet.open(await romeo.seal(juliet), romeo)
+        assert await juliet.open(await juliet.seal(juliet), juliet)
+
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    async def test_one_that_is_revoked_does_not_matter(
+        self, world: World, new_subkey: Callable[[], KeyPair]
+    ) -> None:
+        key, dead = forged(f"xmpp:{JULIET}"), new_subkey()
         bound = bind(key.primary, dead, ENCRYPT), revoke(key.primary, dead)
         juliet = await world.person(JULIET, key=key.plus(dead, *bound).secret)
         assert await juliet.open(await juliet.seal(juliet), juliet)

@@ -37,6 +37,7 @@ __all__ = [
     "forged",
     "new_curve25519",
     "new_ed25519",
+    "new_elgamal",
     "new_p256",
     "new_rsa",
     "one_pass_message",
@@ -137,6 +138,13 @@ def new_p256(created: datetime = LONG_AGO) -> KeyPair:
     numbers = bytes.fromhex("082a8648ce3d030107") + point + b"\x03\x01\x08\x07"
     secret = write_mpi(private.private_numbers().private_value)
     return KeyPair(18, _body(created, 18, numbers), secret, _cannot_sign)
+
+
+def new_elgamal(created: datetime = LONG_AGO) -> KeyPair:
+    """Make what says that it is encrypted to by ElGamal; nothing here could."""
+    modulus = write_mpi(1 << 2047 | 1)
+    numbers = modulus + write_mpi(5) + write_mpi(7)
+    return KeyPair(16, _body(created, 16, numbers), write_mpi(3), _cannot_sign)
 
 
 @cache
