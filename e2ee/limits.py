@@ -40,6 +40,7 @@ __all__ = [
     "MAX_PKESK",
     "MAX_PLAINTEXT_BYTES",
     "MAX_PRE_KEYS",
+    "MAX_PRIVATE_OPERATIONS",
     "MAX_PUBLIC_KEYS",
     "MAX_RELATIVE_NAMESPACES",
     "MAX_RSA_BITS",
@@ -85,6 +86,7 @@ MIN_EXPANSION_BYTES: Final = (
 )  # plaintext bytes allowed whatever the ratio: dull, short XML
 MAX_AEAD_CHUNKS: Final = 16 * 1024  # of one container, authenticated one by one; Sequoia's: 4 KiB
 MAX_PKESK: Final = 32  # recipients of one message; each hidden one costs a private operation
+MAX_PRIVATE_OPERATIONS: Final = 64  # per message; of RSA each hashes the whole container, too
 MAX_SKESK: Final = 4  # passphrases of one message; each costs an S2K. Items and backups: exactly 1
 MAX_SIGNATURES: Final = 16  # signatures in one message
 MAX_CERTIFICATE_BYTES: Final = 256 * 1024  # bytes of one public key; flooded ones cost seconds

@@ -5,6 +5,7 @@ Rule: levels and policies only; which key has which level is kept by the account
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
@@ -29,8 +30,19 @@ class Trust(StrEnum):
 
     @property
     def accepts(self) -> bool:
-        """Whether keys of this level are encrypted to and believed."""
+        """Whether keys of this level may be encrypted to and believed."""
         return self in (Trust.AUTHENTICATED, Trust.AUTOMATIC)
+
+    def accepts_beside(self, levels: Collection[Trust]) -> bool:
+        """Say whether they are, of somebody whose keys have these levels.
+
+        Once the user authenticated a key of somebody, theirs are trusted automatically no more
+        (XEP-0450 §6.2): somebody else may have added one before anybody looked. What is accepted
+        no more waits for a decision, as if it were undecided.
+        """
+        return self is Trust.AUTHENTICATED or (
+            self is Trust.AUTOMATIC and Trust.AUTHENTICATED not in levels
+        )
 
 
 class TrustPolicy(Protocol):

@@ -11,7 +11,8 @@ from ox.backup_node import backup_address, prepare_backup_node, publish_backup, 
 from ox.chat import CHAT_FEATURES, OpenedMessage, Room, open_message, seal_message
 from ox.elements import FEATURES, Content, ContentKind, PublicKeyMetadata, PublicKeysList
 from ox.engine import Certificate, KeyHandle, OpenPgpEngine, Revocation, S2kCount, Signed
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 from ox.opened import OpenedCrypt, OpenedOx
 from ox.sealing import Recipients
 from ox.uri import KeyUri

@@ -81,20 +81,26 @@ class OxAccount:
         Raises:
             ApiMisuse: no key; ``until`` is naive or not ahead; ``unusable-key``: it is revoked.
             DataMissing: the account's own list of keys must be fetched first.
-            PeerMisbehaved: ``unsupported-algorithm``: a primary key that only its maker can renew.
+            PeerMisbehaved: ``unsupported-algorithm``: a primary key that only its maker can renew;
+                ``limit-exceeded``: one that says too much of itself to say it again.
         """
         await own_key.extend(self, until)
 
-    async def revoke(self, reason: Revocation) -> None:
+    async def revoke(self, fingerprint: Fingerprint, reason: Revocation) -> None:
         """Revoke our key for ever, and queue that it is published.
 
         Its data node tells it; the list drops it, unless no other key would be left in it. Nothing
         is signed with it any more, and :meth:`generate` may make its successor.
 
+        Args:
+            fingerprint: of our key, as it was shown to the user who wants it.
+            reason: why; what others make of it is in ``Revocation``.
+
         Raises:
+            ApiMisuse: also when our key is another one by now.
             ApiMisuse, DataMissing, PeerMisbehaved: as :meth:`extend`.
         """
-        await own_key.revoke(self, reason)
+        await own_key.revoke(self, fingerprint, reason)
 
     async def export_public(self) -> bytes:
         """Return our public key as it is published (XEP-0373 §7.2): binary and minimal.
@@ -149,7 +155,8 @@ class OxAccount:
         Raises:
             ApiMisuse: no node of XEP-0373.
             PeerMisbehaved: the list or the key is not what it must be; nothing was kept. Feed
-                ``None`` for such a key, and its owner is written to without it.
+                ``None`` for such a key that was never fetched, and its owner is written to without
+                it; one that is known stays as it is.
         """
         await others.feed(self, fetch, payload)
 
@@ -250,7 +257,8 @@ class OxAccount:
         Raises:
             ApiMisuse: this account has no key.
             DataMissing: keys of the sender must be fetched first.
-            TrustUndecided: it is signed by a key that the user has not decided about.
+            TrustUndecided: it is signed by a key that the user has not decided about, or that was
+                trusted at first sight until they authenticated another one of the sender's.
             PeerMisbehaved: ``bad-signature``; ``forbidden``: nobody signed it, another content
                 element than what OpenPGP did to it, or in a room; ``context-mismatch``, ``stale``,
                 ``replay``, and what the parsers raise.

@@ -17,7 +17,7 @@ from e2ee.effects import (
     Publish,
 )
 from e2ee.lexical import format_time
-from e2ee.names import BareJid, ItemId, NodeAddress
+from e2ee.names import BareJid, Fingerprint, ItemId, NodeAddress
 from e2ee.outbox import queued
 from e2ee.records import pack
 from e2ee.storage import Change, Key, Put, Transaction
@@ -32,20 +32,19 @@ from ox.elements import (
 from ox.engine import Certificate
 from ox.keys import KeyRing
 
-__all__ = ["announce", "repeated_on", "was_repeated_on"]
+__all__ = ["announce", "publication", "repeated_on", "was_repeated_on"]
 
 _OPEN_NODE: Final[NodeConfig] = ((ACCESS_MODEL, "open"), (DELIVER_PAYLOADS, "false"))
 _LIST_NODE: Final[NodeConfig] = (*_OPEN_NODE, (SEND_LAST_PUBLISHED_ITEM, "on_sub"))
 
 
 async def announce(
-    tx: Transaction, scope: Key, ring: KeyRing, certificate: Certificate, now: datetime
+    tx: Transaction, ring: KeyRing, certificate: Certificate, now: datetime
 ) -> list[Change]:
     """Return the changes that announce a key beside what is listed already.
 
     Args:
         tx: reads of one snapshot.
-        scope: where the account's rows are.
         ring: the account's own, with our key in it. What the user distrusts is dropped.
         certificate: the account's own key, as it is to be published.
         now: the present, aware.
@@ -55,37 +54,44 @@ async def announce(
         for key in ring.keys
         if key.announced and key.trust is not Trust.DISTRUSTED
     )
-    effects = _effects(ring.jid, certificate, PublicKeysList(listed), now)
+    list_ = Publish(
+        metadata_address(ring.jid), ItemId("current"), PublicKeysList(listed).to_xml(), _LIST_NODE
+    )
+    effects = [publication(ring.jid, certificate, now), list_]
     return await queued(tx, ring.jid, effects, chained=True)
 
 
-async def was_repeated_on(tx: Transaction, scope: Key, now: datetime) -> bool:
-    """Say whether the account announced its key again on this day, because somebody undid it."""
-    return await tx.get(_row(scope)) == _day(now)
+def publication(account: BareJid, certificate: Certificate, now: datetime) -> Publish:
+    """Return the effect that publishes a key, listed or not (XEP-0373 §4.1).
+
+    Args:
+        account: whose.
+        certificate: the key, as it is to be published.
+        now: the present, aware.
+    """
+    return Publish(
+        NodeAddress(account, data_node(certificate.fingerprint)),
+        ItemId(format_time(now)),
+        write_pubkey(certificate.raw),
+        _OPEN_NODE,
+    )
 
 
-def repeated_on(scope: Key, now: datetime) -> Change:
-    """Return the change that notes that the account announces its key again on this day."""
-    return Put(_row(scope), _day(now))
+async def was_repeated_on(
+    tx: Transaction, scope: Key, fingerprint: Fingerprint, now: datetime
+) -> bool:
+    """Say whether the account published this key again on this day, because somebody undid it."""
+    return await tx.get(_row(scope, fingerprint)) == _day(now)
 
 
-def _row(scope: Key) -> Key:
-    return (*scope, "ox", "announced-on")
+def repeated_on(scope: Key, fingerprint: Fingerprint, now: datetime) -> Change:
+    """Return the change that notes that the account publishes this key again on this day."""
+    return Put(_row(scope, fingerprint), _day(now))
+
+
+def _row(scope: Key, fingerprint: Fingerprint) -> Key:
+    return (*scope, "ox", "announced-on", fingerprint)
 
 
 def _day(moment: datetime) -> bytes:
     return pack("ox-announced-on", 1, {"day": moment.toordinal()})
-
-
-def _effects(
-    account: BareJid, certificate: Certificate, keys: PublicKeysList, now: datetime
-) -> tuple[Publish, Publish]:
-    return (
-        Publish(
-            NodeAddress(account, data_node(certificate.fingerprint)),
-            ItemId(format_time(now)),
-            write_pubkey(certificate.raw),
-            _OPEN_NODE,
-        ),
-        Publish(metadata_address(account), ItemId("current"), keys.to_xml(), _LIST_NODE),
-    )

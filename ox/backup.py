@@ -16,6 +16,7 @@ from e2ee.errors import (
     ApiMisuse,
     CannotDecrypt,
     DataMissing,
+    E2eeError,
     ErrorCode,
     PeerMisbehaved,
     TrustUndecided,
@@ -30,7 +31,7 @@ from ox.account import OxAccount
 from ox.backup_code import BackupCode
 from ox.engine import KeyHandle, S2kCount
 from ox.keys import names_jid, user_id
-from ox.own_key import adopt, opening_keys
+from ox.own_key import adopt, keep, opening_keys
 from ox.packets import Packet, Tag, malformed, read_packets, write_packet
 
 __all__ = ["Backup", "SkippedKey", "open_backup", "restore", "seal_backup"]
@@ -83,7 +84,8 @@ async def seal_backup(
             the place of the one before, and what is in that one alone would be lost.
 
     Raises:
-        ApiMisuse: the account has no key; ``limit-exceeded``: too many keys for one backup.
+        ApiMisuse: the account has no key; ``limit-exceeded``: too many ``others``. What the
+            account holds is never too much.
         StoreFailed: what the store raises.
     """
     async with account.ports.store.exclusive(account.scope) as tx:
@@ -120,6 +122,8 @@ async def open_backup(account: OxAccount, backup: Element, code: BackupCode) -> 
         plaintext = Secret(await account.engine.unlock(message, code.passphrase))
     except CannotDecrypt:
         raise WrongBackupCode from None
+    except E2eeError as error:
+        raise error.with_traceback(None) from None  # frames below hold what was encrypted
     keys: dict[Fingerprint, KeyHandle] = {}
     skipped: list[SkippedKey] = []
     for material in _transferable_keys(plaintext):
@@ -151,8 +155,10 @@ async def restore(
 ) -> Fingerprint:
     """Make a key of a backup the account's own, and queue its announcement.
 
-    The others in it are kept beside it, for what the archive holds. Where the account has that
-    key already, nothing changes.
+    The others in it are kept beside it, for what the archive holds: they decrypt, and what they
+    signed before is believed once they were fetched, or were not there to be. Where the account has
+    that key already, it stays as it is. Of more than a backup holds, the newest are kept, and those
+    that the account kept before come first.
 
     Args:
         account: whose.
@@ -175,8 +181,9 @@ async def restore(
         StoreFailed: what the store raises.
     """
     ring = await account.keys(account.account)
-    if ring.ours in backup.fingerprints and chosen in (None, ring.ours):
-        return (await account.own_key()).certificate.fingerprint
+    if ring.ours is not None and ring.ours in backup.fingerprints and chosen in (None, ring.ours):
+        await keep(account, backup.keys)
+        return ring.ours
     key = _choose(backup, chosen)
     fingerprint = key.certificate.fingerprint
     if ring.ours is not None and replacing != ring.ours:

@@ -46,8 +46,8 @@ class BackupCode:
         return cls._of(symbols[:_SYMBOLS])
 
     @classmethod
-    def parse(cls, text: str) -> BackupCode:
-        """Read a code as it was typed in.
+    def parse(cls, typed: Secret) -> BackupCode:
+        """Read a code as it was typed in, in UTF-8.
 
         Case, white space and dashes of any kind do not matter. Nothing else is guessed: who reads
         an O or a 0 has misread a D or a Q, and 1 and I are both symbols.
@@ -55,15 +55,10 @@ class BackupCode:
         Raises:
             PeerMisbehaved: ``malformed``, saying what is wrong and where, never what was typed.
         """
-        symbols = [each for each in text if not _separates(each)]
-        for place, symbol in enumerate(symbols, 1):
-            if symbol in "oO0":
-                raise _malformed(f"symbol {place} is an O or a zero, and no backup code has either")
-            if not symbol.isascii() or symbol.upper() not in _ALPHABET:
-                raise _malformed(f"symbol {place} is in no backup code")
-        if len(symbols) != _SYMBOLS:
-            raise _malformed(f"{len(symbols)} symbols, and a backup code has {_SYMBOLS}")
-        return cls._of("".join(symbols).upper())
+        try:
+            return cls._of(_symbols(typed))
+        except PeerMisbehaved as error:
+            raise error.with_traceback(None) from None  # frames below hold what was typed
 
     @classmethod
     def _of(cls, symbols: str) -> BackupCode:
@@ -77,6 +72,19 @@ class BackupCode:
         For the user's eyes alone: whoever has it and the backup has the keys.
         """
         return self.passphrase.reveal().decode()
+
+
+def _symbols(typed: Secret) -> str:
+    text = typed.reveal().decode(errors="replace")
+    symbols = [each for each in text if not _separates(each)]
+    for place, symbol in enumerate(symbols, 1):
+        if symbol in "oO0":
+            raise _malformed(f"symbol {place} is an O or a zero, and no backup code has either")
+        if not symbol.isascii() or symbol.upper() not in _ALPHABET:
+            raise _malformed(f"symbol {place} is in no backup code")
+    if len(symbols) != _SYMBOLS:
+        raise _malformed(f"{len(symbols)} symbols, and a backup code has {_SYMBOLS}")
+    return "".join(symbols).upper()
 
 
 def _separates(symbol: str) -> bool:

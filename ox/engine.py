@@ -42,10 +42,14 @@ class Certificate:
     Attributes:
         fingerprint: of the primary key.
         raw: the binary transferable public key; never secret material.
-        user_ids: the self-certified, unrevoked user ids, exactly as written.
+        user_ids: the self-certified, unrevoked user ids, exactly as written; none where nothing
+            that the key says of itself holds today.
         created: when the primary key was made, aware.
         expires: when the primary key expires, aware; ``None`` for never.
-        revoked: whether the primary key is revoked.
+        revoked: whether the primary key ever revoked itself, for whatever reason: no newer
+            self-signature undoes that.
+        compromised: whether it is, and nothing that it ever signed is believable: unless every
+            revocation says that it was superseded or retired (RFC 9580 §5.2.3.31).
         encrypts: whether it has a key that can be encrypted to at the time of inspection.
     """
 
@@ -55,6 +59,7 @@ class Certificate:
     created: datetime
     expires: datetime | None
     revoked: bool
+    compromised: bool
     encrypts: bool
 
 
@@ -103,7 +108,7 @@ class OpenPgpEngine(Protocol):
         Raises:
             ApiMisuse: ``until`` is naive, not ahead of now, or too far for the format.
             PeerMisbehaved: ``unsupported-algorithm``: a primary key that is neither RSA nor
-                Ed25519.
+                Ed25519; ``limit-exceeded``: it says too much of itself to say it again.
         """
         ...
 
@@ -135,15 +140,19 @@ class OpenPgpEngine(Protocol):
         ...
 
     async def inspect(self, raw: bytes) -> Certificate:
-        """Read one binary transferable public key.
+        """Read one binary transferable public key, also one of which nothing holds today.
 
         Raises:
             PeerMisbehaved: ``malformed``, ``limit-exceeded`` or ``unsupported-algorithm``.
         """
         ...
 
-    async def merge(self, known: bytes, fetched: bytes) -> Certificate:
-        """Join two copies of one public key; a revocation known from either stays.
+    async def merge(self, known: bytes | None, fetched: bytes) -> Certificate:
+        """Join what was known of a public key, if anything was, with a copy of it.
+
+        What stays of either is what the key itself says, and soundly, of its parts; nothing that
+        others signed, and nothing that anybody could have written beside a signature. Where that is
+        too much for one key, the copy counts, and what was known to be revoked.
 
         Raises:
             PeerMisbehaved: as :meth:`inspect`; ``signer-mismatch`` when they are two keys.
@@ -151,11 +160,20 @@ class OpenPgpEngine(Protocol):
         ...
 
     async def adopt(self, raw: Secret) -> KeyHandle:
-        """Read one binary, unprotected transferable secret key.
+        """Read one binary, unprotected transferable secret key from outside.
 
         Raises:
             PeerMisbehaved: as :meth:`inspect`; ``malformed`` also when a secret part is not that
-                of its public part.
+                of its public part; ``unsupported-algorithm`` also when others encrypt to a part of
+                it by which this engine cannot decrypt.
+        """
+        ...
+
+    async def held(self, raw: Secret) -> KeyHandle:
+        """Read a secret key that was adopted before, whatever became of it since.
+
+        Raises:
+            PeerMisbehaved: it is none.
         """
         ...
 

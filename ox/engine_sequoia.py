@@ -34,13 +34,21 @@ from ox.grammar import (
     check_signed_payload,
     check_unsigned_payload,
 )
-from ox.key_life import extended, minimal, revoked, with_signatures
-from ox.key_packets import PublicKey
+from ox.key_life import extended, minimal, only_signing, revoked, with_signatures
+from ox.key_parts import joined, revoking, written
 from ox.keygen import generate_key
-from ox.packets import write_literal
+from ox.packets import Tag, unsupported, write_literal
 from ox.pkesk import DecryptionKey, decryption_keys
 from ox.sequoia_errors import malformed_key, sequoia
-from ox.sequoia_keys import Judged, is_over, judged, ours_alone, recipients_of, sound_parts
+from ox.sequoia_keys import (
+    Judged,
+    for_encryption,
+    is_over,
+    judged,
+    ours_alone,
+    recipients_of,
+    sound_parts,
+)
 from ox.sequoia_signatures import verify_each
 from ox.stretching import Stretcher
 
@@ -102,7 +110,7 @@ class SequoiaEngine:
 
     async def _renewed(self, key: KeyHandle, public: bytes) -> KeyHandle:
         material = with_signatures(key.material, sound_parts(public))
-        return KeyHandle(await self.inspect(public), (await self.adopt(material)).material)
+        return KeyHandle(await self.inspect(public), (await self.held(material)).material)
 
     async def minimal(self, certificate: Certificate, user_ids: Collection[str]) -> Certificate:
         """Return only what must be published; see ``OpenPgpEngine.minimal``."""
@@ -113,27 +121,38 @@ class SequoiaEngine:
         """Read one public key; see ``OpenPgpEngine.inspect``."""
         return self._judge(raw).certificate
 
-    async def merge(self, known: bytes, fetched: bytes) -> Certificate:
+    async def merge(self, known: bytes | None, fetched: bytes) -> Certificate:
         """Join two copies of one public key; see ``OpenPgpEngine.merge``."""
         check_certificate(fetched)
-        with sequoia(malformed_key()):
-            first, second = pysequoia.Cert.from_bytes(known), pysequoia.Cert.from_bytes(fetched)
-            if first.fingerprint != second.fingerprint:
-                raise PeerMisbehaved(
-                    ErrorCode.SIGNER_MISMATCH, "two keys, not one", rule="XEP-0373 §4.1"
-                )
-            revoked = [bytes(copy) for copy in (second, first) if copy.is_revoked]
-            merged = bytes(first.merge(second))
+        second = sound_parts(fetched)
+        first = second[:1] if known is None else sound_parts(known)
+        if first[0].body != second[0].body:
+            raise PeerMisbehaved(
+                ErrorCode.SIGNER_MISMATCH, "two keys, not one", rule="XEP-0373 §4.1"
+            )
         try:
-            return await self.inspect(merged)
+            return await self.inspect(written(joined(first, second)))
         except PeerMisbehaved:
-            if not revoked:
-                raise
-            # What fills up one copy must not keep the revocation in the other from being known.
-            return await self.inspect(revoked[0])
+            # Too much for one key. What fills up one copy must not keep the other from being known,
+            # and above all not a revocation.
+            newer = joined(second, revoking(first))
+            return await self.inspect(written(newer))
 
     async def adopt(self, raw: Secret) -> KeyHandle:
-        """Read one secret key; see ``OpenPgpEngine.adopt``."""
+        """Read one secret key from outside; see ``OpenPgpEngine.adopt``."""
+        key, now = await self.held(raw), datetime.now(UTC)
+        ours = {part.public.fingerprint for part in self._prepared(raw)}
+        subkeys = [
+            part for part in sound_parts(key.certificate.raw) if part.tag == Tag.PUBLIC_SUBKEY
+        ]
+        if not ours.issuperset(
+            part.key.fingerprint for part in subkeys if part.is_encrypted_to(now)
+        ):
+            raise unsupported("key that others encrypt to, and we cannot decrypt", "RFC 4880 §5.1")
+        return key
+
+    async def held(self, raw: Secret) -> KeyHandle:
+        """Read one of our own; see ``OpenPgpEngine.held``."""
         self._prepared(raw)
         with sequoia(malformed_key()):
             public = bytes(pysequoia.Tsk.from_bytes(raw.reveal()).extract_certificate())
@@ -142,22 +161,17 @@ class SequoiaEngine:
     async def seal(self, data: bytes, to: Sequence[Certificate], signer: KeyHandle) -> bytes:
         """Sign, then encrypt; see ``OpenPgpEngine.seal``."""
         key = _signer(signer)  # before its own certificate is refused as a recipient
-        return self._encrypt(data, to, self._recipients(to), key)
+        return self._encrypt(data, to, key)
 
     async def encrypt(self, data: bytes, to: Sequence[Certificate]) -> bytes:
         """Encrypt without a signature; see ``OpenPgpEngine.encrypt``."""
-        return self._encrypt(data, to, self._recipients(to), None)
-
-    def _recipients(self, to: Sequence[Certificate]) -> list[PublicKey]:
-        return recipients_of([self._judge(certificate.raw) for certificate in to])
+        return self._encrypt(data, to, None)
 
     def _encrypt(
-        self,
-        data: bytes,
-        to: Sequence[Certificate],
-        recipients: Sequence[PublicKey],
-        signer: pysequoia.PySigner | None,
+        self, data: bytes, to: Sequence[Certificate], signer: pysequoia.PySigner | None
     ) -> bytes:
+        readers = [self._judge(certificate.raw) for certificate in to]
+        recipients = recipients_of(readers)
         with sequoia():
             if ours_alone(recipients):
                 inner = _signed_message(data, signer) if signer else write_literal(data)
@@ -165,10 +179,10 @@ class SequoiaEngine:
             # A curve that our containers do not speak, in somebody's key: Sequoia's container. It
             # has version 2, which GnuPG does not read, unless somebody takes only version 1.
             nobody, _ = generate_key("nobody", datetime.now(UTC), self._random)
-            raws = [*(certificate.raw for certificate in to), nobody]
-            certificates = [pysequoia.Cert.from_bytes(raw) for raw in raws]
+            certificates = [for_encryption(reader) for reader in readers]
+            certificates.append(pysequoia.Cert.from_bytes(nobody))
             message = pysequoia.encrypt(data, certificates, signer, armor=False)
-        check_encrypted_message(message)  # it takes every key of each
+        check_encrypted_message(message)
         return message
 
     async def open(
@@ -265,7 +279,8 @@ class SequoiaEngine:
         if memo not in self._decryption_keys:
             if len(self._decryption_keys) >= _PREPARED_KEYS:
                 self._decryption_keys.clear()
-            self._decryption_keys[memo] = decryption_keys(check_secret_key(material))
+            keys = check_secret_key(material)
+            self._decryption_keys[memo] = decryption_keys(keys, only_signing(material))
         return self._decryption_keys[memo]
 
 

@@ -1,14 +1,13 @@
 """What happens to a key after it was made: prolonged, revoked, brought up to date, published.
 
-Rule: from packets to packets. Given are only signatures of which the engine says that they hold;
-what others signed is never taken over. The secret part of a key never leaves its own form.
+Rule: from the parts of a key to packets. Given are only signatures of which the engine says that
+they hold. The secret part of a key never leaves its own form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from e2ee.errors import ApiMisuse
@@ -16,7 +15,8 @@ from e2ee.limits import MAX_CERTIFICATE_PACKETS
 from e2ee.secret import Secret
 from ox.certificates import check_secret_key
 from ox.engine import Revocation
-from ox.key_packets import PublicKey, hashed_form, read_public_key, read_secret_key
+from ox.key_packets import PublicKey, read_public_key, read_secret_key
+from ox.key_parts import ENCRYPT_FLAGS, KeyPart, parts_of, written
 from ox.key_signatures import (
     KeySignature,
     PrimarySigner,
@@ -24,34 +24,23 @@ from ox.key_signatures import (
     Subpacket,
     SubpacketKind,
     seconds,
-    signed_user_id,
 )
 from ox.packets import Packet, Tag, read_packets, write_packet
 
-__all__ = ["extended", "minimal", "revoked", "with_signatures"]
+__all__ = [
+    "extended",
+    "is_compromised",
+    "minimal",
+    "only_signing",
+    "revoked",
+    "revoked_since",
+    "with_signatures",
+]
 
-_CERTIFICATIONS: Final = frozenset(
-    {
-        SignatureKind.GENERIC_CERTIFICATION,
-        SignatureKind.PERSONA_CERTIFICATION,
-        SignatureKind.CASUAL_CERTIFICATION,
-        SignatureKind.POSITIVE_CERTIFICATION,
-    }
-)
-_NEWEST_OF: Final = {
-    Tag.PUBLIC_KEY: frozenset({SignatureKind.DIRECT_KEY}),
-    Tag.USER_ID: _CERTIFICATIONS,
-    Tag.PUBLIC_SUBKEY: frozenset({SignatureKind.SUBKEY_BINDING}),
-}
-"""The kinds of signatures of which the newest one counts, by what they are made over."""
+_SOFT: Final = frozenset({Revocation.SUPERSEDED, Revocation.RETIRED, 32})
+"""The reasons after which what a key signed before stays believable, 32 of user ids among them: as
+Sequoia has it (RFC 9580 §5.2.3.31)."""
 
-_REVOCATIONS: Final = frozenset(
-    {
-        SignatureKind.KEY_REVOCATION,
-        SignatureKind.SUBKEY_REVOCATION,
-        SignatureKind.CERTIFICATION_REVOCATION,
-    }
-)
 _MADE_ANEW: Final = frozenset(
     {
         SubpacketKind.CREATED,
@@ -64,150 +53,151 @@ _MADE_ANEW: Final = frozenset(
 _PUBLIC: Final = {Tag.SECRET_KEY: Tag.PUBLIC_KEY, Tag.SECRET_SUBKEY: Tag.PUBLIC_SUBKEY}
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A key, a subkey or a user id, with what the primary key says of it."""
-
-    tag: int
-    body: bytes
-    signatures: tuple[KeySignature, ...]
-
-    @property
-    def newest(self) -> KeySignature | None:
-        """The signature that counts."""
-        kinds = _NEWEST_OF.get(Tag(self.tag), frozenset())
-        counting = [each for each in self.signatures if each.kind in kinds]
-        return max(counting, key=lambda each: each.created, default=None)
-
-    def standing(self, now: datetime) -> tuple[KeySignature, ...]:
-        """The signature that counts, and the one until then where that was made ahead of now."""
-        made = tuple(each for each in self.signatures if each.created <= now)
-        counting = (replace(self, signatures=made).newest, self.newest)
-        return tuple(dict.fromkeys(each for each in counting if each is not None))
-
-    @property
-    def revocations(self) -> tuple[KeySignature, ...]:
-        return tuple(each for each in self.signatures if each.kind in _REVOCATIONS)
-
-    @property
-    def over(self) -> bytes:
-        """What signatures over it hash after the primary key."""
-        if self.tag == Tag.PUBLIC_KEY:
-            return b""
-        return signed_user_id(self.body) if self.tag == Tag.USER_ID else hashed_form(self.body)
-
-    def written(self, *signatures: KeySignature | None) -> bytes:
-        """Return it with these signatures."""
-        kept = b"".join(each.packet for each in signatures if each is not None)
-        return write_packet(Tag(self.tag), self.body) + kept
-
-
 def extended(
-    public: Sequence[Packet], material: Secret, until: datetime | None, now: datetime
+    public: Sequence[KeyPart], material: Secret, until: datetime | None, now: datetime
 ) -> bytes:
     """Return a certificate with new self-signatures, by which it expires at ``until``.
 
     Args:
-        public: its sound packets.
+        public: its sound parts.
         material: its transferable secret key.
         until: aware; ``None`` for never.
         now: the present, aware.
 
     Raises:
         ApiMisuse: ``until`` is naive, not ahead, or too far for the format.
-        PeerMisbehaved: ``unsupported-algorithm``: a primary key that is neither RSA nor Ed25519.
+        PeerMisbehaved: ``unsupported-algorithm``: a primary key that is neither RSA nor Ed25519;
+            ``limit-exceeded``: a signature that says too much to be repeated.
     """
     if until is not None and (until.tzinfo is None or until <= now):
         raise ApiMisuse("a key needs an aware end in the future")
-    primary, *parts = _parts(public)
+    primary = public[0]
     signer = PrimarySigner(check_secret_key(material)[0])
-    written = []
-    for part in (primary, *parts):
+    certificate = []
+    for part in public:
         newest = part.newest
         if newest is None or _is_settled(part, newest):
-            written.append(part.written(*part.signatures))
+            certificate.append(part.written(*part.signatures))
             continue
-        key = read_public_key(part.body if part.tag == Tag.PUBLIC_SUBKEY else primary.body)
+        key = part.key if part.tag == Tag.PUBLIC_SUBKEY else primary.key
         made = max(now.replace(microsecond=0), newest.created)
-        said = (*_lasting(key, until), *_said(newest))
-        again = signer.sign(SignatureKind(newest.kind), part.over, said, made)
+        said = (
+            *_lasting(key, until),
+            *(each for each in newest.hashed if each.kind not in _MADE_ANEW),
+        )
+        # A subkey that signs has bound itself back, perhaps where nothing is signed.
+        back = tuple(each for each in newest.unhashed if each.kind == SubpacketKind.EMBEDDED)
+        again = signer.sign(SignatureKind(newest.kind), part.over, said, made, back)
         # Of two signatures of one second nobody could tell which one counts.
         older = (
             each for each in part.signatures if each.kind != newest.kind or each.created < made
         )
-        written.append(part.written(*older) + again)
-    return b"".join(written)
+        certificate.append(part.written(*older) + again)
+    return b"".join(certificate)
 
 
-def revoked(public: Sequence[Packet], material: Secret, reason: Revocation, now: datetime) -> bytes:
-    """Return a certificate with its revocation; arguments and errors as of :func:`extended`."""
-    primary, *parts = _parts(public)
+def revoked(
+    public: Sequence[KeyPart], material: Secret, reason: Revocation, now: datetime
+) -> bytes:
+    """Return a certificate with its revocation; arguments and errors as of :func:`extended`.
+
+    Programs forget one for a harmless reason once a newer self-signature comes alive. So where a
+    clock that was ahead made one, the key is revoked once more, at that time.
+    """
+    primary, *parts = public
     signer = PrimarySigner(check_secret_key(material)[0])
     said = (Subpacket(SubpacketKind.REASON, bytes((reason,))),)
-    revocation = signer.sign(SignatureKind.KEY_REVOCATION, b"", said, now)
-    others = b"".join(part.written(*part.signatures) for part in parts)
-    return primary.written(*primary.signatures) + revocation + others
+    ahead = {part.newest.created for part in public if part.newest and part.newest.created > now}
+    revocations = [
+        signer.sign(SignatureKind.KEY_REVOCATION, b"", said, made)
+        for made in (now, *sorted(ahead)[-1:])
+    ]
+    return primary.written(*primary.signatures) + b"".join(revocations) + written(parts)
 
 
-def with_signatures(material: Secret, public: Sequence[Packet]) -> Secret:
+def revoked_since(public: Sequence[KeyPart]) -> datetime | None:
+    """Return when a key was first revoked by itself, for whatever reason; ``None`` if never.
+
+    Args:
+        public: its sound parts.
+    """
+    return min((each.created for each in public[0].revocations), default=None)
+
+
+def is_compromised(public: Sequence[KeyPart]) -> bool:
+    """Say whether a certificate is revoked so that nothing that it ever signed is believable.
+
+    Args:
+        public: its sound parts.
+    """
+    return any(each.reason not in _SOFT for each in public[0].revocations)
+
+
+def with_signatures(material: Secret, public: Sequence[KeyPart]) -> Secret:
     """Return a transferable secret key with the self-signatures of its certificate.
 
     Its parts are as before: a part that the certificate has beside them has no secret here.
 
     Args:
         material: the secret key.
-        public: the sound packets of the certificate.
+        public: the sound parts of the certificate.
     """
-    known = {(part.tag, part.body): part for part in _parts(public)}
-    written = b""
+    known: dict[tuple[int, bytes], KeyPart] = {(part.tag, part.body): part for part in public}
+    renewed = b""
     part = None
     for packet in read_packets(material.reveal(), most=MAX_CERTIFICATE_PACKETS):
         if packet.tag == Tag.SIGNATURE:
             if part is None:
-                written += write_packet(Tag.SIGNATURE, packet.body)
+                renewed += write_packet(Tag.SIGNATURE, packet.body)
             continue
-        part = known.get(_public_form(packet))
-        written += write_packet(Tag(packet.tag), packet.body)
-        written += b"".join(each.packet for each in part.signatures) if part else b""
-    return Secret(written)
+        tag, body = _public_form(packet)
+        part = known.get((tag, body))
+        renewed += write_packet(packet.tag, packet.body)
+        renewed += b"".join(each.packet for each in part.signatures) if part else b""
+    return Secret(renewed)
 
 
-def minimal(public: Sequence[Packet], user_ids: Collection[str], now: datetime) -> bytes:
+def minimal(public: Sequence[KeyPart], user_ids: Collection[str], now: datetime) -> bytes:
     """Return a certificate as it is published: with nothing in it but what must be.
 
     Args:
-        public: its sound packets.
+        public: its sound parts.
         user_ids: which of them stay.
         now: the present, aware: what expired before it is left out.
     """
     names = {name.encode() for name in user_ids}
-    written = b""
-    for part in _parts(public):
+    published = b""
+    for part in public:
         if part.tag == Tag.USER_ID and part.body not in names:
             continue
-        if part.tag == Tag.PUBLIC_SUBKEY and not part.revocations and not _lives(part, now):
+        if part.tag == Tag.PUBLIC_SUBKEY and not part.revocations and not part.lives(now):
             continue
-        if part.tag in _NEWEST_OF:
-            written += part.written(*part.revocations, *part.standing(now))
-    return written
+        published += part.written(*part.revocations, *part.standing(now))
+    return published
 
 
-def _parts(packets: Sequence[Packet]) -> list[_Part]:
-    """Return the parts of a certificate, with those signatures that are by its primary key."""
-    primary = read_public_key(packets[0].body)
-    parts: list[_Part] = []
-    for packet in packets:
-        if packet.tag != Tag.SIGNATURE:
-            parts.append(_Part(packet.tag, packet.body, ()))
-            continue
-        signature = KeySignature.read(packet.body)
-        if signature.is_by(primary):
-            last = parts[-1]
-            parts[-1] = _Part(last.tag, last.body, (*last.signatures, signature))
-    return parts
+def only_signing(material: Secret) -> frozenset[bytes]:
+    """Return the fingerprint of the primary key, if it says that nobody shall encrypt to it.
+
+    Args:
+        material: a transferable secret key that our guard let pass.
+    """
+    packets = [
+        packet if packet.tag == Tag.SIGNATURE else Packet(*_public_form(packet))
+        for packet in read_packets(material.reveal(), most=MAX_CERTIFICATE_PACKETS)
+    ]
+    said = [
+        part.newest.flags
+        for part in parts_of(packets)
+        if part.tag != Tag.PUBLIC_SUBKEY and part.newest
+    ]
+    silent = not said or None in said
+    if silent or any(flags and flags & ENCRYPT_FLAGS for flags in said):
+        return frozenset()
+    return frozenset({read_public_key(packets[0].body).fingerprint})
 
 
-def _is_settled(part: _Part, newest: KeySignature) -> bool:
+def _is_settled(part: KeyPart, newest: KeySignature) -> bool:
     """Say whether a part is revoked, or as it is lasts as long as its primary key."""
     return bool(part.revocations) or (part.tag == Tag.PUBLIC_SUBKEY and not newest.key_lasts)
 
@@ -219,14 +209,6 @@ def _public_form(packet: Packet) -> tuple[int, bytes]:
     return tag, read_secret_key(Secret(packet.body)).body
 
 
-def _lives(subkey: _Part, now: datetime) -> bool:
-    newest = subkey.newest
-    if newest is None:
-        return False
-    lasts = timedelta(seconds=newest.key_lasts)
-    return not lasts or read_public_key(subkey.body).created + lasts > now
-
-
 def _lasting(key: PublicKey, until: datetime | None) -> tuple[Subpacket, ...]:
     if until is None:
         return ()
@@ -234,10 +216,3 @@ def _lasting(key: PublicKey, until: datetime | None) -> tuple[Subpacket, ...]:
         return (seconds(SubpacketKind.KEY_EXPIRES, int((until - key.created).total_seconds())),)
     except OverflowError:
         raise ApiMisuse("an end that no key can have (RFC 4880 §5.2.3.6)") from None
-
-
-def _said(signature: KeySignature) -> tuple[Subpacket, ...]:
-    """Return what a signature says and a new one repeats; also that a subkey bound itself back."""
-    embedded = [each for each in signature.unhashed if each.kind == SubpacketKind.EMBEDDED]
-    kept = [each for each in signature.hashed if each.kind not in _MADE_ANEW]
-    return (*kept, *embedded)

@@ -15,12 +15,13 @@ from e2ee.names import BareJid, parse_fingerprint
 from e2ee.records import pack, unpack
 from e2ee.renewal import read_count
 from e2ee.trust import Trust
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 
 __all__ = ["ring_from_record", "ring_to_record"]
 
 _KIND: Final = "key-ring"
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 
 
 def ring_to_record(ring: KeyRing) -> bytes:
@@ -65,11 +66,13 @@ def ring_from_record(raw: bytes) -> KeyRing:
 def _upgraded(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Return what an older format would be in this one.
 
-    Format 1 knew of no renewals, and format 2 of no dates.
+    Format 1 knew of no renewals, format 2 of no dates, and format 3 of no former keys of ours.
     """
     kept = {name: value for name, value in fields.items() if name not in ("kind", "format")}
-    since: dict[str, Any] = {"date": None, "changed": False}
-    if fields["format"] == 1:
+    since: dict[str, Any] = {"succeeded": False}
+    if fields["format"] < 3:
+        since |= {"date": None, "changed": False}
+    if fields["format"] < 2:
         kept["renewal"] = 0
         since |= {"former": None, "absent": False}
     upgraded = {**kept, "keys": [{**key, **since} for key in fields["keys"]]}
@@ -86,6 +89,7 @@ def _key_to_fields(key: KnownKey) -> dict[str, Any]:
         "absent": key.absent,
         "date": format_time(key.date) if key.date else None,
         "changed": key.changed,
+        "succeeded": key.succeeded,
     }
 
 
@@ -99,6 +103,7 @@ def _key_from_fields(fields: Mapping[str, Any]) -> KnownKey:
         absent=bool(fields["absent"]),
         date=parse_time(fields["date"]) if fields["date"] else None,
         changed=bool(fields["changed"]),
+        succeeded=bool(fields["succeeded"]),
     )
 
 

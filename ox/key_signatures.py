@@ -1,17 +1,18 @@
 """Signatures by a primary key over its own parts: written, and read so far as to renew them.
 
 Rule: packets and subpackets (RFC 4880 §5.2); whether a signature holds is the engine's to say, and
-which ones a key needs is decided in ``keygen.py`` and ``key_life.py``.
+which ones a key needs is decided in ``keygen.py``, ``key_parts.py`` and ``key_life.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final
 
+from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.secret import Secret
 from ox.ciphers import Ed25519Private, RsaPrivate
 from ox.key_packets import (
@@ -39,16 +40,19 @@ __all__ = [
 
 _RULE: Final = "RFC 4880 §5.2.3"
 _CRITICAL: Final = 0x80
+_AREA: Final = 0xFFFF  # octets of subpackets, each area
+_SIGN: Final = 0x02  # the flag of a key that signs data
 
 
 class SignatureKind(IntEnum):
-    """What a primary key says of its parts (RFC 4880 §5.2.1)."""
+    """What a primary key and its parts say of one another (RFC 4880 §5.2.1)."""
 
     GENERIC_CERTIFICATION = 0x10
     PERSONA_CERTIFICATION = 0x11
     CASUAL_CERTIFICATION = 0x12
     POSITIVE_CERTIFICATION = 0x13
     SUBKEY_BINDING = 0x18
+    PRIMARY_BINDING = 0x19  # by a subkey that signs, of the primary key
     DIRECT_KEY = 0x1F
     KEY_REVOCATION = 0x20
     SUBKEY_REVOCATION = 0x28
@@ -73,6 +77,9 @@ class SubpacketKind(IntEnum):
     ISSUER_FINGERPRINT = 33
 
 
+_ISSUERS: Final = frozenset({SubpacketKind.ISSUER, SubpacketKind.ISSUER_FINGERPRINT})
+
+
 @dataclass(frozen=True, slots=True)
 class Subpacket:
     """One subpacket; ``kind`` is without the bit that makes it critical."""
@@ -95,14 +102,16 @@ class KeySignature:
     Attributes:
         kind: its type.
         hashed: the subpackets that are signed.
-        unhashed: those that are not.
-        packet: it itself, with its framing.
+        unhashed: those that are not: anybody can write them.
+        head: the octets of all that is signed; what differs only in the rest says the same.
+        proof: the octets after both areas.
     """
 
     kind: int
     hashed: tuple[Subpacket, ...]
     unhashed: tuple[Subpacket, ...]
-    packet: bytes
+    head: bytes
+    proof: bytes
 
     @classmethod
     def read(cls, body: bytes) -> KeySignature:
@@ -117,8 +126,23 @@ class KeySignature:
         kind = cursor.number(1)
         cursor.take(2)
         hashed = _area(cursor.take(cursor.number(2)))
+        head = body[: cursor.position]
         unhashed = _area(cursor.take(cursor.number(2)))
-        return cls(kind, hashed, unhashed, write_packet(Tag.SIGNATURE, body))
+        return cls(kind, hashed, unhashed, head, cursor.rest())
+
+    @property
+    def body(self) -> bytes:
+        """The body of its packet.
+
+        Raises:
+            PeerMisbehaved: ``limit-exceeded``: more beside it than a signature can have.
+        """
+        return self.head + _written_area(self.unhashed) + self.proof
+
+    @property
+    def packet(self) -> bytes:
+        """It itself, with its framing; errors as of :attr:`body`."""
+        return write_packet(Tag.SIGNATURE, self.body)
 
     @property
     def created(self) -> datetime:
@@ -130,6 +154,12 @@ class KeySignature:
         """After how many seconds its key expires; 0 for never."""
         return self._number(SubpacketKind.KEY_EXPIRES)
 
+    @property
+    def reason(self) -> int | None:
+        """Why it revokes (RFC 4880 §5.2.3.23), if it says so."""
+        found = [each.body for each in self.hashed if each.kind == SubpacketKind.REASON]
+        return found[-1][0] if found and found[-1] else None
+
     def is_by(self, key: PublicKey) -> bool:
         """Say whether it claims to be by ``key``."""
         areas = (*self.hashed, *self.unhashed)
@@ -138,6 +168,41 @@ class KeySignature:
             or (each.kind == SubpacketKind.ISSUER and each.body == key.key_id)
             for each in areas
         )
+
+    @property
+    def names_nobody(self) -> bool:
+        """Whether it does not say by whom it is."""
+        return not any(each.kind in _ISSUERS for each in (*self.hashed, *self.unhashed))
+
+    @property
+    def flags(self) -> int | None:
+        """What its key is for (RFC 4880 §5.2.3.21), the first octet, if it says so."""
+        found = [each.body for each in self.hashed if each.kind == SubpacketKind.KEY_FLAGS]
+        return found[-1][0] if found and found[-1] else None
+
+    def bare(self, by: PublicKey, of: PublicKey | None = None) -> KeySignature:
+        """Return it with nothing unsigned but who made it, and that a subkey binds itself back.
+
+        Args:
+            by: who made it.
+            of: the subkey that it binds, if it does.
+        """
+        issuer = Subpacket(SubpacketKind.ISSUER, by.key_id)
+        return replace(self, unhashed=(issuer, *(self._bound_back(of) if of else ())))
+
+    def _bound_back(self, subkey: PublicKey) -> tuple[Subpacket, ...]:
+        """Return the signature by which a subkey that signs answers, where it is not signed here.
+
+        The first one that claims to be it; what is written beside that is left out, too.
+        """
+        if self.kind != SignatureKind.SUBKEY_BINDING or not (self.flags or 0) & _SIGN:
+            return ()
+        if any(_answer(each, subkey) for each in self.hashed):
+            return ()
+        found = (answer for each in self.unhashed if (answer := _answer(each, subkey)))
+        return tuple(Subpacket(SubpacketKind.EMBEDDED, each.bare(subkey).body) for each in found)[
+            :1
+        ]
 
     def _number(self, kind: SubpacketKind) -> int:
         found = [each.body for each in self.hashed if each.kind == kind]
@@ -159,7 +224,12 @@ class PrimarySigner:
         self._private = _private(key)
 
     def sign(
-        self, kind: SignatureKind, over: bytes, subpackets: tuple[Subpacket, ...], made: datetime
+        self,
+        kind: SignatureKind,
+        over: bytes,
+        subpackets: tuple[Subpacket, ...],
+        made: datetime,
+        beside: tuple[Subpacket, ...] = (),
     ) -> bytes:
         """Return a signature packet over the primary key and ``over`` (RFC 4880 §5.2.4).
 
@@ -169,17 +239,19 @@ class PrimarySigner:
                 ``hashed_form`` of a subkey, or nothing.
             subpackets: what it says beside its time and its issuer.
             made: its time, aware.
+            beside: what stands beside it unsigned, and proves itself.
+
+        Raises:
+            PeerMisbehaved: ``limit-exceeded``: more than a signature can say.
         """
         time = Subpacket(SubpacketKind.CREATED, int(made.timestamp()).to_bytes(4))
         fingerprint = fingerprint_of(self._body)
         issuer = Subpacket(SubpacketKind.ISSUER_FINGERPRINT, b"\x04" + fingerprint)
-        hashed = b"".join(each.written() for each in (time, *subpackets, issuer))
-        unhashed = Subpacket(SubpacketKind.ISSUER, fingerprint[-8:]).written()
         head = bytes((4, kind, self.public.algorithm, Hash.SHA512))
-        head += len(hashed).to_bytes(2) + hashed
+        head += _written_area((time, *subpackets, issuer))
         trailer = b"\x04\xff" + len(head).to_bytes(4)
         digest = hashlib.sha512(hashed_form(self._body) + over + head + trailer).digest()
-        outside = len(unhashed).to_bytes(2) + unhashed
+        outside = _written_area((Subpacket(SubpacketKind.ISSUER, fingerprint[-8:]), *beside))
         return write_packet(Tag.SIGNATURE, head + outside + digest[:2] + self._numbers(digest))
 
     def _numbers(self, digest: bytes) -> bytes:
@@ -213,6 +285,26 @@ def _area(data: bytes) -> tuple[Subpacket, ...]:
         kind, *body = cursor.take(size)
         found.append(Subpacket(kind & ~_CRITICAL, bytes(body), bool(kind & _CRITICAL)))
     return tuple(found)
+
+
+def _written_area(subpackets: tuple[Subpacket, ...]) -> bytes:
+    area = b"".join(each.written() for each in subpackets)
+    if len(area) > _AREA:
+        raise PeerMisbehaved(
+            ErrorCode.LIMIT_EXCEEDED, f"more than {_AREA} octets of subpackets", rule=_RULE
+        )
+    return len(area).to_bytes(2) + area
+
+
+def _answer(subpacket: Subpacket, subkey: PublicKey) -> KeySignature | None:
+    """Return the signature in a subpacket, if it says that it is a subkey's answer."""
+    if subpacket.kind != SubpacketKind.EMBEDDED:
+        return None
+    try:
+        found = KeySignature.read(subpacket.body)
+    except PeerMisbehaved:
+        return None
+    return found if found.kind == SignatureKind.PRIMARY_BINDING and found.is_by(subkey) else None
 
 
 def _private(key: SecretKey) -> Ed25519Private | RsaPrivate:

@@ -7,7 +7,7 @@ that appears after others were known is never trusted by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -18,8 +18,9 @@ from e2ee.renewal import Renewal
 from e2ee.trust import Trust
 from ox.elements import PublicKeysList, data_node, metadata_address
 from ox.engine import Certificate
+from ox.known_key import KnownKey
 
-__all__ = ["KeyRing", "KnownKey", "is_user_id_of", "names_jid", "user_id"]
+__all__ = ["KeyRing", "is_user_id_of", "names_jid", "user_id"]
 
 _SCHEME: Final = "xmpp:"
 
@@ -43,49 +44,6 @@ def is_user_id_of(text: str, jid: BareJid) -> bool:
         return text.startswith(_SCHEME) and BareJid.parse(text.removeprefix(_SCHEME)) == jid
     except E2eeError:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    """One key of a JID.
-
-    Attributes:
-        fingerprint: of the primary key.
-        trust: what was decided about it.
-        announced: whether the JID's latest list has it.
-        raw: the binary public key; ``None`` until it was fetched.
-        former: where it must be fetched again, and ``raw`` is ``None`` therefore: the binary public
-            key as it was known before. So it is after a renewal of the account, and for our own key
-            when it is struck from our list, by another device that revoked it perhaps.
-        absent: whether it was asked for since, and was not there to be fetched.
-        date: when the list last said that it was published or updated, aware, in seconds.
-        changed: whether the list dated it anew, or struck it, since ``raw`` was fetched: its owner
-            may have prolonged or revoked it.
-    """
-
-    fingerprint: Fingerprint
-    trust: Trust
-    announced: bool
-    raw: bytes | None = field(default=None, repr=False)
-    former: bytes | None = field(default=None, repr=False)
-    absent: bool = False
-    date: datetime | None = None
-    changed: bool = False
-
-    @property
-    def seen(self) -> bytes | None:
-        """The public key as it was last seen, however long ago: to merge, never to believe."""
-        return self.raw or self.former
-
-    @property
-    def met(self) -> bool:
-        """Whether a list ever had the key; the user can distrust one that none had."""
-        return self.trust is not Trust.DISTRUSTED or bool(self.announced or self.date or self.seen)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether the key must be fetched again."""
-        return self.raw is None and self.former is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +74,11 @@ class KeyRing:
         # Who has announced nothing may do so any day.
         if not self.listed or not any(key.met for key in self.keys):
             return (Fetch(metadata_address(self.jid)),)
-        return tuple(self._fetch(key.fingerprint) for key in self.keys if self._is_wanted(key))
+        return tuple(
+            self._fetch(key.fingerprint)
+            for key in self.keys
+            if key.is_wanted(ours=key.fingerprint == self.ours)
+        )
 
     def missing_before(self, fingerprint: Fingerprint | None) -> tuple[Fetch, ...]:
         """What to fetch before this key becomes ours: the list, then the key, listed or not.
@@ -128,12 +90,6 @@ class KeyRing:
         key = fingerprint and self.find(fingerprint)
         known = key and (key.absent or (key.raw and not key.changed))
         return (self._fetch(fingerprint),) if fingerprint and not known else ()
-
-    def _is_wanted(self, key: KnownKey) -> bool:
-        if key.trust is Trust.DISTRUSTED:
-            return False
-        counts = key.announced or key.fingerprint == self.ours
-        return key.changed or (counts and key.raw is None and not key.absent)
 
     def _fetch(self, fingerprint: Fingerprint) -> Fetch:
         return Fetch(NodeAddress(self.jid, data_node(fingerprint)))
@@ -157,41 +113,25 @@ class KeyRing:
     def accepted(self) -> tuple[KnownKey, ...]:
         """The current keys that are encrypted to and believed.
 
-        Where one that the user vouched for was struck, none that nobody vouched for replaces it.
+        Once the user has vouched for a key, struck since or not, none counts that nobody vouched
+        for (XEP-0450 §6.2): the server may have added it before anybody looked.
         """
-        current = self.current
-        struck = any(key.trust is Trust.AUTHENTICATED for key in self.keys if key not in current)
-        return tuple(
-            key
-            for key in current
-            if key.trust is Trust.AUTHENTICATED or (key.trust is Trust.AUTOMATIC and not struck)
-        )
-
-    @property
-    def _addressed(self) -> tuple[KnownKey, ...]:
-        """The accepted keys, or those alone that the user vouched for, once there is one."""
-        verified = any(key.trust is Trust.AUTHENTICATED for key in self.keys)
-        return tuple(
-            key for key in self.accepted if key.trust is Trust.AUTHENTICATED or not verified
-        )
+        levels = [key.trust for key in self.keys]
+        return tuple(key for key in self.current if key.trust.accepts_beside(levels))
 
     @property
     def recipients(self) -> tuple[KnownKey, ...]:
-        """The keys that were fetched of those that count: to these is encrypted.
-
-        Once the user has vouched for a key, none is that nobody vouched for (XEP-0450 §6.2): the
-        server may have added it before anybody looked.
-        """
-        return tuple(key for key in self._addressed if key.raw)
+        """The accepted keys that were fetched: to these is encrypted."""
+        return tuple(key for key in self.accepted if key.raw)
 
     @property
     def unfetched_recipients(self) -> tuple[Fingerprint, ...]:
         """Keys to encrypt to that must be fetched before anything is sealed."""
-        return tuple(key.fingerprint for key in self._addressed if key.raw is None)
+        return tuple(key.fingerprint for key in self.accepted if key.raw is None)
 
     @property
     def undecided(self) -> tuple[Fingerprint, ...]:
-        """Current keys that wait for the user's decision."""
+        """Current keys that wait for the user's decision: none was made, or only at first sight."""
         accepted = self.accepted
         return tuple(
             key.fingerprint
@@ -210,19 +150,33 @@ class KeyRing:
         """
         if not renewal.outdates(self.renewal):
             return self
-        keys = tuple(map(_to_be_fetched, self.keys))
+        keys = tuple(key.to_be_fetched() for key in self.keys)
         return replace(self, keys=keys, listed=False, renewal=renewal.count)
 
-    def with_struck_keys(self) -> KeyRing:
-        """Return the ring as if nothing had ever been struck, to judge what is from before."""
-        return replace(self, keys=tuple(replace(key, announced=True) for key in self.keys))
+    def with_former_keys(self) -> KeyRing:
+        """Return the ring as if nothing had been struck or succeeded, to judge what is from before.
+
+        What the user decided counts, and so does every revocation.
+        """
+        keys = tuple(
+            replace(
+                key,
+                announced=True,
+                trust=Trust.AUTHENTICATED
+                if key.succeeded and key.trust is Trust.UNDECIDED
+                else key.trust,
+            )
+            for key in self.keys
+        )
+        return replace(self, keys=keys)
 
     def announce(self, announced: PublicKeysList, first_sight: Trust) -> KeyRing:
         """Take in the JID's list of keys (XEP-0373 §4.2).
 
         A key that is listed no more and that nobody decided about is forgotten, so that a server
         cannot fill the ring; the last one stays, so that its successor is not met at first sight.
-        A known key that is dated anew, or a believed one that is struck, should be fetched again.
+        A known key that is dated anew or listed again, or a believed one that is struck, should be
+        fetched again.
         When ours is struck, it must be fetched before it is used: it may be revoked.
 
         Args:
@@ -234,7 +188,7 @@ class KeyRing:
         known = _settled(
             tuple(self._relisted(key, dates.get(key.fingerprint)) for key in self.keys)
         )
-        kept = tuple(key for key in known if key.announced or key.trust is not Trust.UNDECIDED)
+        kept = tuple(key for key in known if key.announced or key.kept)
         met = {key.fingerprint for key in kept}
         new = tuple(
             KnownKey(fingerprint, trust, announced=True, date=date)
@@ -248,7 +202,7 @@ class KeyRing:
         """Make room for one key of ours that no list names, until the next list comes."""
         if self.find(fingerprint) is not None:
             return self
-        kept = [key for key in self.keys if key.date or key.trust is not Trust.UNDECIDED]
+        kept = [key for key in self.keys if key.date or key.kept]
         return replace(self, keys=(*kept, KnownKey(fingerprint, Trust.UNDECIDED, announced=False)))
 
     def deliver(self, certificate: Certificate, expected: Fingerprint) -> KeyRing:
@@ -283,12 +237,12 @@ class KeyRing:
         return self._with(expected, raw=certificate.raw)
 
     def withdraw(self, fingerprint: Fingerprint) -> KeyRing:
-        """Note that a key is not there to be fetched, or is none.
-
-        Ours is then what we knew of it; another that was known before is not believed again.
-        """
+        """Note that a key is not there to be fetched, or is none."""
         keys = tuple(
-            self._withdrawn(key) if key.fingerprint == fingerprint else key for key in self.keys
+            key.withdrawn(ours=key.fingerprint == self.ours)
+            if key.fingerprint == fingerprint
+            else key
+            for key in self.keys
         )
         return replace(self, keys=_settled(keys))
 
@@ -304,7 +258,7 @@ class KeyRing:
         decided = self._with(fingerprint, trust=trust)
         if trust is not Trust.AUTHENTICATED:
             return decided
-        return replace(decided, keys=tuple(map(_unseen_untrusted, decided.keys)))
+        return replace(decided, keys=tuple(key.past_first_sight() for key in decided.keys))
 
     def distrust(self, fingerprint: Fingerprint) -> KeyRing:
         """Distrust a key, also one that the JID never announced, should it ever do so.
@@ -323,11 +277,11 @@ class KeyRing:
     def own(self, certificate: Certificate, now: datetime) -> KeyRing:
         """Add the key whose secret part we hold, authenticated and announced anew.
 
-        The key that it succeeds is struck. So is itself when it is revoked, unless the list would
-        be empty: XEP-0373 §4.2 wants one or more.
+        The key that it succeeds is struck, and no server that lists it again brings it back. So is
+        itself when it is revoked, unless the list would be empty: XEP-0373 §4.2 wants one or more.
         """
         others = tuple(
-            replace(key, announced=False, changed=False) if key.fingerprint == self.ours else key
+            _succeeded(key) if key.fingerprint == self.ours else key
             for key in self.keys
             if key.fingerprint != certificate.fingerprint
         )
@@ -341,16 +295,30 @@ class KeyRing:
         )
         return replace(self, keys=(*others, key), listed=True, ours=certificate.fingerprint)
 
+    def owned(self, certificate: Certificate) -> KeyRing:
+        """Add a former key of our own that a backup brought, to be fetched before it is believed.
+
+        What is known of it already stays.
+        """
+        known = self.find(certificate.fingerprint)
+        if known is None:
+            key = KnownKey(
+                certificate.fingerprint,
+                Trust.UNDECIDED,
+                announced=False,
+                former=certificate.raw,
+                succeeded=True,
+            )
+            return replace(self, keys=(*self.keys, key))
+        owned = replace(known, succeeded=True)
+        if known.seen is None:
+            owned = replace(owned, former=certificate.raw, absent=False)
+        return replace(self, keys=tuple(owned if key is known else key for key in self.keys))
+
     def _relisted(self, key: KnownKey, date: datetime | None) -> KnownKey:
         struck = key.announced and date is None
-        dated = _dated(key, date)
-        return _to_be_fetched(dated) if struck and key.fingerprint == self.ours else dated
-
-    def _withdrawn(self, key: KnownKey) -> KnownKey:
-        withdrawn = replace(key, announced=False, changed=False)
-        if key.fingerprint == self.ours:
-            return replace(withdrawn, raw=key.seen, former=None)
-        return replace(withdrawn, absent=key.raw is None)
+        relisted = key.relisted(date)
+        return relisted.to_be_fetched() if struck and key.fingerprint == self.ours else relisted
 
     def _with(
         self, fingerprint: Fingerprint, *, trust: Trust | None = None, raw: bytes | None = None
@@ -362,25 +330,21 @@ class KeyRing:
             )
         step = replace(known, trust=trust or known.trust)
         if raw is not None:
-            step = replace(step, raw=raw, former=None, absent=False, changed=False)
+            step = step.fetched(raw)
         keys = tuple(step if key.fingerprint == fingerprint else key for key in self.keys)
         return replace(self, keys=_settled(keys))
 
 
-def _dated(key: KnownKey, date: datetime | None) -> KnownKey:
-    """Return a known key as a new list has it: with this date, or not at all."""
-    news = key.date != date if date else key.announced and key.trust.accepts
+def _succeeded(key: KnownKey) -> KnownKey:
+    """Return the key that was ours; one that the user distrusts stays so."""
+    undecided = key.trust is not Trust.DISTRUSTED
     return replace(
         key,
-        announced=date is not None,
-        absent=key.absent and date is None,
-        date=date or key.date,
-        changed=key.raw is not None and (key.changed or news),
+        trust=Trust.UNDECIDED if undecided else key.trust,
+        announced=False,
+        changed=False,
+        succeeded=True,
     )
-
-
-def _to_be_fetched(key: KnownKey) -> KnownKey:
-    return replace(key, raw=None, former=key.seen, absent=False, changed=False)
 
 
 def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:
@@ -390,9 +354,4 @@ def _settled(keys: tuple[KnownKey, ...]) -> tuple[KnownKey, ...]:
     """
     if not any(key.seen for key in keys):
         return keys
-    return tuple(key if key.announced else _unseen_untrusted(key) for key in keys)
-
-
-def _unseen_untrusted(key: KnownKey) -> KnownKey:
-    unseen = key.seen is None and key.trust is Trust.AUTOMATIC
-    return replace(key, trust=Trust.UNDECIDED) if unseen else key
+    return tuple(key if key.announced else key.past_first_sight() for key in keys)

@@ -12,7 +12,8 @@ from e2ee.key_events import KeyEvent, KeyNews, noted, outdated
 from e2ee.names import BareJid
 from e2ee.storage import Change
 from e2ee.trust import Trust
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 
 __all__ = ["news"]
 

@@ -157,20 +157,21 @@ def check_believed(
 ) -> Fingerprint:
     """Return the first of ``signers`` that is believed of the ring's JID.
 
-    A key that its owner announces no more still proves what the archive holds from before.
+    A key that its owner announces no more still proves what the archive holds from before, and so
+    does a key of our own that another one succeeded.
 
     Raises:
         TrustUndecided: the user must decide about them first.
         PeerMisbehaved: ``bad-signature``: none is a key of this JID, or the user distrusts it.
     """
-    judged = ring if arrival.stamp is None else ring.with_struck_keys()
+    judged = ring if arrival.stamp is None else ring.with_former_keys()
     for key in judged.accepted:
         if key.fingerprint in signers and not key.outdated:
             return key.fingerprint
     undecided = tuple(each for each in judged.undecided if each in signers)
     if undecided:
         raise TrustUndecided(
-            f"signed by a key of {ring.jid} that nobody decided about",
+            f"signed by a key of {ring.jid} that waits for a decision",
             subjects=undecided,
             rule=_RULE,
         )

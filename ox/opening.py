@@ -22,7 +22,7 @@ from ox.handled import check_unhandled, mark_handled
 from ox.keys import KeyRing
 from ox.opened import OpenedCrypt, OpenedOx, check_believed, check_decrypted, check_signed
 from ox.own_key import opening_keys
-from ox.soundness import refused_keys, sound_keys
+from ox.soundness import compromised_keys, refused_keys, sound_keys
 
 if TYPE_CHECKING:
     from ox.account import OxAccount
@@ -51,7 +51,7 @@ async def open_signed(
     sender = _sender(arrival, room)
     async with ox.ports.store.exclusive(ox.scope) as tx:
         ring = await ox.keys_within(tx, sender)
-        believed = ring if arrival.stamp is None else ring.with_struck_keys()
+        believed = ring if arrival.stamp is None else ring.with_former_keys()
         signed, retired = await _verified(ox, tx, message, kind, believed)
         opened = check_signed(signed, kind, ring, arrival, ox.account, ox.ports.clock())
         await check_unhandled(tx, ox.scope, opened.digest)
@@ -80,7 +80,8 @@ async def take_in(ox: OxAccount, tx: Transaction, opened: OpenedOx | OpenedCrypt
     if isinstance(opened, OpenedOx):
         ring = await ox.keys_within(tx, opened.sender)
         check_believed(ring, {opened.signer}, opened.arrival)
-        if not opened.retired and opened.signer in await refused_keys(ox.engine, ring):
+        find = compromised_keys if opened.retired else refused_keys
+        if opened.signer in await find(ox.engine, ring):
             raise PeerMisbehaved(ErrorCode.BAD_SIGNATURE, "its key was revoked since", rule=_RULE)
     return await mark_handled(tx, ox.scope, opened.digest, ox.ports.clock())
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Fetch, Fingerprint, parse_fingerprint
-from e2ee.storage import Transaction
+from e2ee.storage import Change, Transaction
 from e2ee.trust import Trust
 from e2ee.xmltree import Element
 from ox.elements import METADATA_NODE, PublicKeysList, metadata_address, read_pubkey
 from ox.engine import Certificate
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 from ox.news import news
-from ox.own_key import announced_again
 from ox.ring_rows import put_ring, ring_within
+from ox.upkeep import announced_again, published_again
 from ox.uri import KeyUri
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ async def feed(account: OxAccount, fetch: Fetch, payload: Element | None) -> Non
     async with account.ports.store.exclusive(account.scope) as tx:
         before = await ring_within(tx, account.account, jid)
         revoked: KnownKey | None = None
+        again: list[Change] = []
         ours: bytes | None = None
         if node == METADATA_NODE:
             listed = PublicKeysList(()) if payload is None else PublicKeysList.from_xml(payload)
@@ -63,17 +65,19 @@ async def feed(account: OxAccount, fetch: Fetch, payload: Element | None) -> Non
             expected = parse_fingerprint(node.removeprefix(f"{METADATA_NODE}:"))
             if jid == account.account:
                 before = before.asked_for(expected)
-            if payload is None:
+            fetched = None if payload is None else read_pubkey(payload)
+            if fetched is None:
                 ring = before.withdraw(expected)
             else:
-                certificate = await _fetched(account, before.find(expected), payload)
+                certificate = await _fetched(account, before.find(expected), fetched)
                 ring = before.deliver(certificate, expected)
                 revoked = await _newly_revoked(account, before.find(expected), certificate)
-                ours = read_pubkey(payload) if expected == ring.ours else None
+                ours = fetched if expected == ring.ours else None
+            again += await published_again(account, tx, ring, expected, fetched)
         else:
             raise ApiMisuse(f"{node} is no node of OpenPGP for XMPP")
         now = account.ports.clock()
-        again = await announced_again(account, tx, ring, ours)
+        again += await announced_again(account, tx, ring, ours)
         told = news(account.account, before, ring, now, revoked=revoked)
         await tx.commit([put_ring(account.account, ring), *told, *again])
 
@@ -83,12 +87,9 @@ def _first_sight(account: OxAccount, jid: BareJid) -> Trust:
     return Trust.UNDECIDED if jid == account.account else account.ports.trust.first_sight(jid)
 
 
-async def _fetched(account: OxAccount, known: KnownKey | None, payload: Element) -> Certificate:
+async def _fetched(account: OxAccount, known: KnownKey | None, fetched: bytes) -> Certificate:
     """Return a fetched key with all that was known of it: what was revoked stays revoked."""
-    fetched = read_pubkey(payload)
-    if known is not None and known.seen is not None:
-        return await account.engine.merge(known.seen, fetched)
-    return await account.engine.inspect(fetched)
+    return await account.engine.merge(None if known is None else known.seen, fetched)
 
 
 async def _newly_revoked(
@@ -98,12 +99,8 @@ async def _newly_revoked(
         return None
     if known.seen is None and known.trust is Trust.UNDECIDED:
         return None  # nobody ever had a use for it
-    if known.seen is not None:
-        try:
-            if (await account.engine.inspect(known.seen)).revoked:
-                return None
-        except PeerMisbehaved:  # sound when it came, and no more: a signature in it expired
-            pass
+    if known.seen is not None and (await account.engine.inspect(known.seen)).revoked:
+        return None
     return known
 
 

@@ -1,34 +1,38 @@
 """An account's own OpenPGP key: made, adopted, prolonged, revoked, succeeded, and kept.
 
 Rule: only what an account does with its own key; each change is one transaction with what must be
-published of it. Packets are made by the engine, the announcement in ``announcement.py``.
+published of it. Packets are made by the engine, the announcement in ``announcement.py``, and what
+others make of it is undone in ``upkeep.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.limits import MAX_BACKUP_KEYS
 from e2ee.names import Fingerprint
 from e2ee.secret import Secret
-from e2ee.storage import Change, Key, Put, Transaction
+from e2ee.storage import Change, Key, Put, Remove, Transaction
 from e2ee.trust import Trust
-from ox.announcement import announce, repeated_on, was_repeated_on
+from ox.announcement import announce
 from ox.engine import Certificate, KeyHandle, Revocation
-from ox.keys import KeyRing, is_user_id_of, names_jid, user_id
+from ox.keys import KeyRing, names_jid, user_id
 from ox.ring_rows import put_ring, ring_within
+from ox.upkeep import published
 
 if TYPE_CHECKING:
     from ox.account import OxAccount
 
 __all__ = [
     "adopt",
-    "announced_again",
     "export_public",
     "extend",
     "generate",
+    "keep",
     "opening_keys",
     "own_key_within",
     "revoke",
@@ -60,6 +64,20 @@ async def adopt(
     return await _install(account, await account.engine.adopt(material), replacing, beside)
 
 
+async def keep(account: OxAccount, keys: Collection[KeyHandle]) -> None:
+    """Keep former keys of ours beside our own, for what the archive holds.
+
+    Raises:
+        ApiMisuse, StoreFailed: as :func:`own_key_within`.
+    """
+    async with account.ports.store.exclusive(account.scope) as tx:
+        own = (await own_key_within(account, tx)).certificate.fingerprint
+        ring = await ring_within(tx, account.account, account.account)
+        ring, rows = await _beside(account, tx, ring, own, brought=keys)
+        if rows:
+            await tx.commit([put_ring(account.account, ring), *rows])
+
+
 async def extend(account: OxAccount, until: datetime | None) -> None:
     """See ``OxAccount.extend``."""
     async with account.ports.store.exclusive(account.scope) as tx:
@@ -67,10 +85,12 @@ async def extend(account: OxAccount, until: datetime | None) -> None:
         await tx.commit(await _kept(account, tx, ring, await account.engine.extend(own, until)))
 
 
-async def revoke(account: OxAccount, reason: Revocation) -> None:
+async def revoke(account: OxAccount, fingerprint: Fingerprint, reason: Revocation) -> None:
     """See ``OxAccount.revoke``."""
     async with account.ports.store.exclusive(account.scope) as tx:
         own, ring = await _living(account, tx)
+        if own.certificate.fingerprint != fingerprint:
+            raise ApiMisuse(f"{fingerprint} is not the key of {account.account}")
         await tx.commit(await _kept(account, tx, ring, await account.engine.revoke(own, reason)))
 
 
@@ -78,7 +98,7 @@ async def export_public(account: OxAccount) -> bytes:
     """See ``OxAccount.export_public``."""
     async with account.ports.store.exclusive(account.scope) as tx:
         own = await own_key_within(account, tx)
-        return (await _published(account, own.certificate)).raw
+        return (await published(account, own.certificate)).raw
 
 
 async def own_key_within(account: OxAccount, tx: Transaction) -> KeyHandle:
@@ -100,40 +120,6 @@ async def opening_keys(account: OxAccount, tx: Transaction) -> list[KeyHandle]:
     return [own, *[await _stored(account, Secret(raw)) for _, raw in rows]]
 
 
-async def announced_again(
-    account: OxAccount, tx: Transaction, ring: KeyRing, fetched: bytes | None
-) -> list[Change]:
-    """Announce our key anew when what is published lacks it, or a part of it; its revocation, too.
-
-    Once a day, or whoever undoes it drives us.
-
-    Args:
-        account: whose.
-        tx: reads of one snapshot.
-        ring: the account's own, or somebody's, of which nothing is announced.
-        fetched: our key as it was just fetched, and is in the ring with all that was known of it.
-    """
-    ours = None if ring.ours is None else ring.find(ring.ours)
-    if ours is None or (ours.announced and fetched is None):
-        return []
-    if ours.raw is None or ours.changed:
-        return []  # not before it was fetched, or a revocation would be overwritten
-    now = account.ports.clock()
-    if await was_repeated_on(tx, account.scope, now):
-        return []
-    certificate = await account.engine.inspect(ours.raw)
-    lacking = fetched is not None and await _says_less(account, fetched, certificate)
-    struck = not ours.announced and not certificate.revoked
-    if not (lacking or struck) or not (certificate.revoked or ours.trust.accepts):
-        return []
-    ring = ring.own(certificate, now)
-    published = await _published(account, certificate)
-    return [
-        repeated_on(account.scope, now),
-        *await announce(tx, account.scope, ring, published, now),
-    ]
-
-
 async def _install(
     account: OxAccount,
     handle: KeyHandle,
@@ -153,19 +139,58 @@ async def _install(
         ring = await ring_within(tx, account.account, account.account)
         certificate = await _fit(account, ring, handle.certificate)
         _check_fetched(ring, None if made else certificate.fingerprint)
-        if former is not None and not former.certificate.revoked:
-            # Whoever lists it again does not bring it back; one that is revoked stays known so.
-            ring = ring.decide(former.certificate.fingerprint, Trust.UNDECIDED)
+        own = certificate.fingerprint
+        ring, rows = await _beside(account, tx, ring, own, former=former, brought=beside)
         changes = await _kept(account, tx, ring, KeyHandle(certificate, handle.material))
-        held = beside if former is None else (*beside, former)
-        succeeded = {key.certificate.fingerprint: key.material for key in held}
-        succeeded.pop(certificate.fingerprint, None)
-        for name, material in succeeded.items():
-            row = (*_succeeded(account), name)
-            if await tx.get(row) is None:  # as we hold it, it was renewed since
-                changes.append(Put(row, material.reveal()))
-        await tx.commit(changes)
+        await tx.commit([*changes, *rows])
     return certificate.fingerprint
+
+
+async def _beside(
+    account: OxAccount,
+    tx: Transaction,
+    ring: KeyRing,
+    own: Fingerprint,
+    *,
+    former: KeyHandle | None = None,
+    brought: Collection[KeyHandle] = (),
+) -> tuple[KeyRing, list[Change]]:
+    """Return the ring with former keys of ours, and the changes that keep their secret parts.
+
+    As many are kept as a backup holds beside our own: the one that is succeeded now, then what is
+    kept already, as it is, because it was renewed since, then what a backup brings; of each the
+    newest. What the others signed is still ours.
+
+    Args:
+        account: whose.
+        tx: reads of one snapshot.
+        ring: the account's own.
+        own: our key, which is no former one.
+        former: the key that it succeeds.
+        brought: keys from a backup, our own among them perhaps.
+    """
+    rows = await tx.scan(_succeeded(account))
+    kept = [await _stored(account, Secret(raw)) for _, raw in rows]
+    ranked = [*([former] if former else []), *_newest_first(kept), *_newest_first(brought)]
+    keys: dict[Fingerprint, KeyHandle] = {}
+    for key in ranked:
+        if key.certificate.fingerprint != own:
+            keys.setdefault(key.certificate.fingerprint, key)
+    before = {key.certificate.fingerprint for key in kept}
+    changes: list[Change] = []
+    for place, (fingerprint, key) in enumerate(keys.items()):
+        row = (*_succeeded(account), fingerprint)
+        if fingerprint not in before:
+            ring = ring.owned(key.certificate)
+        if place >= MAX_BACKUP_KEYS - 1:
+            changes += [Remove(row)] if fingerprint in before else []
+        elif key not in kept:
+            changes.append(Put(row, key.material.reveal()))
+    return ring, changes
+
+
+def _newest_first(keys: Collection[KeyHandle]) -> list[KeyHandle]:
+    return sorted(keys, key=lambda key: key.certificate.created, reverse=True)
 
 
 async def _fit(account: OxAccount, ring: KeyRing, certificate: Certificate) -> Certificate:
@@ -209,27 +234,11 @@ async def _kept(
     """Return the changes that keep our key as it is now, and publish it."""
     now = account.ports.clock()
     ring = ring.own(handle.certificate, now)
-    published = await _published(account, handle.certificate)
     return [
         Put(_own_key(account), handle.material.reveal()),
         put_ring(account.account, ring),
-        *await announce(tx, account.scope, ring, published, now),
+        *await announce(tx, ring, await published(account, handle.certificate), now),
     ]
-
-
-async def _published(account: OxAccount, certificate: Certificate) -> Certificate:
-    """Return the minimal export of our key: nothing in it but what names this account."""
-    names = [text for text in certificate.user_ids if is_user_id_of(text, account.account)]
-    return await account.engine.minimal(certificate, names)
-
-
-async def _says_less(account: OxAccount, fetched: bytes, certificate: Certificate) -> bool:
-    """Say whether our key as it was fetched lacks something of what we would publish of it."""
-    try:
-        found = await _published(account, await account.engine.inspect(fetched))
-    except PeerMisbehaved:
-        return True
-    return found.raw != (await _published(account, certificate)).raw
 
 
 async def _own_key_or_none(account: OxAccount, tx: Transaction) -> KeyHandle | None:
@@ -246,15 +255,28 @@ async def _own_key_or_none(account: OxAccount, tx: Transaction) -> KeyHandle | N
         raise _own_key_lost()
     if known.seen == handle.certificate.raw:
         return handle
-    try:  # another device prolonged or revoked it
-        return await account.engine.updated(handle, known.seen)
+    return await _up_to_date(account, handle, known.seen)
+
+
+async def _up_to_date(account: OxAccount, handle: KeyHandle, seen: bytes) -> KeyHandle:
+    """Return our key as it was last seen: another device prolonged or revoked it."""
+    try:
+        return await account.engine.updated(handle, seen)
+    except PeerMisbehaved as error:
+        if error.code is ErrorCode.SIGNER_MISMATCH:
+            raise _own_key_lost() from None
+    try:
+        known = await account.engine.inspect(seen)
     except PeerMisbehaved:
         raise _own_key_lost() from None
+    # It says too much of itself. We have our key, and go on with it as it was, unless it is over.
+    ended = replace(handle.certificate, revoked=True, compromised=known.compromised, encrypts=False)
+    return replace(handle, certificate=ended) if known.revoked else handle
 
 
 async def _stored(account: OxAccount, material: Secret) -> KeyHandle:
     try:
-        return await account.engine.adopt(material)
+        return await account.engine.held(material)
     except PeerMisbehaved:
         raise _own_key_lost() from None
 

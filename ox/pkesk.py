@@ -7,12 +7,13 @@ its padding was right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from e2ee.errors import ErrorCode, PeerMisbehaved
-from e2ee.limits import MIN_RSA_BITS
+from e2ee.limits import MAX_PRIVATE_OPERATIONS, MIN_RSA_BITS
 from e2ee.secret import Secret
 from ox.ciphers import Random, RsaPrivate, Symmetric, X25519Private, rsa_encrypt
 from ox.ecdh import open_ecdh, open_x25519, seal_ecdh, seal_x25519
@@ -53,28 +54,51 @@ class Pkesk:
     fields: bytes = field(repr=False)
     cipher: Symmetric | None = None
 
-    def may_mean(self, key: PublicKey) -> bool:
-        """Say whether it names ``key``, or nobody."""
-        return self.name in (key.key_id, key.fingerprint, _HIDDEN, b"")
+    @property
+    def names_nobody(self) -> bool:
+        """Whether its recipient is hidden."""
+        return self.name in (_HIDDEN, b"")
+
+    def may_mean(self, key: DecryptionKey) -> bool:
+        """Say whether it names ``key``, or nobody where it may be hidden, and is of its kind."""
+        algorithm = Algorithm.RSA if self.algorithm in _RSA else self.algorithm
+        if algorithm != (Algorithm.RSA if key.public.algorithm in _RSA else key.public.algorithm):
+            return False
+        if self.names_nobody:
+            return key.hidden
+        return self.name in (key.public.key_id, key.public.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class DecryptionKey:
-    """One of our private keys, ready for use; make it with :func:`decryption_keys`."""
+    """One of our private keys, ready for use; make it with :func:`decryption_keys`.
+
+    Attributes:
+        public: its public part.
+        private: what decrypts.
+        hidden: whether a message to a hidden recipient may be to it.
+    """
 
     public: PublicKey
     private: RsaPrivate | X25519Private = field(repr=False)
+    hidden: bool = True
 
 
-def decryption_keys(keys: Sequence[SecretKey]) -> tuple[DecryptionKey, ...]:
+def decryption_keys(
+    keys: Sequence[SecretKey], only_sign: Collection[bytes] = ()
+) -> tuple[DecryptionKey, ...]:
     """Prepare those of ``keys`` that can decrypt. RSA costs milliseconds: keep the result.
+
+    Args:
+        keys: ours.
+        only_sign: the fingerprints of those to which nobody encrypts, though they could be.
 
     Raises:
         PeerMisbehaved: ``malformed`` when a secret part is not that of its public part; to use
             such a key would tell the secret part to whoever swapped the other.
     """
     prepared = [
-        DecryptionKey(key.public, _prepare(key))
+        DecryptionKey(key.public, _prepare(key), key.public.fingerprint not in only_sign)
         for key in keys
         if isinstance(key.numbers, RsaSecret | Secret)
     ]
@@ -134,17 +158,20 @@ def session_keys(
 ) -> Iterator[SessionKey]:
     """Yield what may be the session key: for each of ``pkesks`` that names, or may mean, a key.
 
-    Only the container tells which of them is right, if any.
+    Only the container tells which of them is right, if any. Those that name a key come first, then
+    the first of ``keys``; after ``MAX_PRIVATE_OPERATIONS`` nothing more is tried.
 
     Raises:
         PeerMisbehaved: ``malformed`` when one that names our key cannot be read.
     """
-    for pkesk in pkesks:
-        for key in keys:
-            if pkesk.may_mean(key.public):
-                found = _open(pkesk, key, random)
-                if found is not None:
-                    yield found
+    named = [pkesk for pkesk in pkesks if not pkesk.names_nobody]
+    hidden = [pkesk for pkesk in pkesks if pkesk.names_nobody]
+    pairs = ((pkesk, key) for some in (named, hidden) for key in keys for pkesk in some)
+    tries = ((pkesk, key) for pkesk, key in pairs if pkesk.may_mean(key))
+    for pkesk, key in islice(tries, MAX_PRIVATE_OPERATIONS):
+        found = _open(pkesk, key, random)
+        if found is not None:
+            yield found
 
 
 def _open(pkesk: Pkesk, key: DecryptionKey, random: Random) -> SessionKey | None:

@@ -35,10 +35,10 @@ class Recipients:
     """What sealing for one JID would encrypt to now, to be shown before it is done.
 
     Attributes:
-        keys: the keys that are encrypted to, and how far each is trusted. Beside one that is
-            authenticated, one that is not may be somebody else's.
-        passed_over: the keys that are announced and not distrusted, and yet are left out: nobody
-            decided about them, or they are not fetched, expired, revoked or cannot encrypt.
+        keys: the keys that are encrypted to, and how far each is trusted; once one of the JID's is
+            authenticated, all of these are.
+        passed_over: the keys that are announced and not distrusted, and yet are left out: they wait
+            for a decision, or they are not fetched, expired, revoked or cannot encrypt.
     """
 
     keys: Mapping[Fingerprint, Trust]

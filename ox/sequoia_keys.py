@@ -19,14 +19,26 @@ from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import parse_fingerprint
 from ox.certificates import check_certificate
 from ox.engine import Certificate
+from ox.key_life import is_compromised, revoked_since
 from ox.key_packets import PublicKey
-from ox.packets import Packet, Tag, read_packets, write_packet
+from ox.key_parts import KeyPart, claimed, parts_of, written
+from ox.key_signatures import SignatureKind
+from ox.packets import Tag, read_packets, write_packet
 from ox.sequoia_errors import malformed_key, sequoia
 
-__all__ = ["Judged", "is_over", "judged", "ours_alone", "recipients_of", "sound_parts"]
+__all__ = [
+    "Judged",
+    "first_revocation",
+    "for_encryption",
+    "is_over",
+    "judged",
+    "ours_alone",
+    "recipients_of",
+    "sound_parts",
+]
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MARK: Final = write_packet(40, b"what follows does not hold")  # a tag that nobody uses
+_MARK: Final = 40  # a tag that nobody uses, and that our guard lets nobody use
 _BINDINGS: Final = 4  # of one subkey, the newest; each is tried by making a message with it
 
 
@@ -98,39 +110,89 @@ def judged(cert: pysequoia.Cert, keys: Sequence[PublicKey], at: datetime) -> Jud
         keys: its parts, from ``check_certificate``.
         at: the present, aware.
     """
-    live = not cert.is_revoked and not is_over(cert.expiration)
-    takers = _takers(cert) if live else ()
+    raw = bytes(cert)
+    own = _own_revocations(raw)
+    revoked = cert.is_revoked or own is not None
+    names, expires, held = _said_today(cert)
+    takers = _takers(cert) if held and not revoked and not is_over(expires) else ()
     certificate = Certificate(
         fingerprint=parse_fingerprint(cert.fingerprint.upper()),
-        raw=bytes(cert),
-        user_ids=tuple(str(user_id) for user_id in cert.user_ids),
+        raw=raw,
+        user_ids=names,
         created=keys[0].created,
-        expires=cert.expiration,
-        revoked=cert.is_revoked,
+        expires=expires,
+        revoked=revoked,
+        compromised=revoked and (own is None or is_compromised(own)),
         encrypts=not all(is_over(expires) for _, expires in takers),
     )
     return Judged(certificate, takers, at)
 
 
-def sound_parts(raw: bytes) -> tuple[Packet, ...]:
-    """Return the packets of a certificate without signatures that say they are its own, and lie.
+def first_revocation(raw: bytes) -> datetime | None:
+    """Return when a key was first revoked by itself, for whatever reason; ``None`` if never.
 
-    Sequoia writes them behind everything else, and so behind a mark, too.
+    Sequoia forgets one for a harmless reason, once there is a newer self-signature.
     """
+    own = _own_revocations(raw)
+    return None if own is None else revoked_since(own)
+
+
+def sound_parts(raw: bytes) -> tuple[KeyPart, ...]:
+    """Return the parts of a certificate with what it says of itself, and what of that holds.
+
+    Sequoia writes signatures that say they are the key's own, and lie, behind everything else, and
+    so behind a mark, too.
+    """
+    own = claimed(read_packets(raw, most=limits.MAX_CERTIFICATE_PACKETS))
     with sequoia(malformed_key()):
-        written = bytes(pysequoia.Cert.from_bytes(raw + _MARK))
-    return read_packets(written.partition(_MARK)[0], most=limits.MAX_CERTIFICATE_PACKETS)
+        marked = bytes(pysequoia.Cert.from_bytes(own + write_packet(_MARK, b"")))
+    packets = read_packets(marked, most=limits.MAX_CERTIFICATE_PACKETS + 1)
+    tags = [packet.tag for packet in packets]
+    return parts_of(packets[: tags.index(_MARK)])
+
+
+def for_encryption(judgement: Judged) -> pysequoia.Cert:
+    """Return a certificate of no other subkeys than those to encrypt to."""
+    takers = {key.fingerprint for key in judgement.recipients}
+    parts = sound_parts(judgement.certificate.raw)
+    kept = [
+        part for part in parts if part.tag != Tag.PUBLIC_SUBKEY or part.key.fingerprint in takers
+    ]
+    return pysequoia.Cert.from_bytes(written(kept))
+
+
+def _said_today(cert: pysequoia.Cert) -> tuple[tuple[str, ...], datetime | None, bool]:
+    """Return the user ids, the expiry, and whether a self-signature holds today.
+
+    None may: those there are have expired, are from the future, or use a hash that is broken.
+    """
+    try:
+        return tuple(str(user_id) for user_id in cert.user_ids), cert.expiration, True
+    except RuntimeError:
+        return (), None, False
+
+
+def _own_revocations(raw: bytes) -> tuple[KeyPart, ...] | None:
+    """Return the sound parts of a certificate that revoked itself; ``None`` for any other."""
+    packets = read_packets(raw, most=limits.MAX_CERTIFICATE_PACKETS)
+    kinds = {packet.body[1] for packet in packets if packet.tag == Tag.SIGNATURE}
+    if SignatureKind.KEY_REVOCATION not in kinds:
+        return None
+    parts = sound_parts(raw)
+    return parts if parts[0].revocations else None
 
 
 def _takers(cert: pysequoia.Cert) -> tuple[tuple[PublicKey, datetime | None], ...]:
     """Return the keys of ``cert`` that Sequoia would encrypt to, and when each expires.
 
-    The newest few: one member of a group must not take up the recipients of all.
+    The primary key, if it is one, and the newest few: one member of a group must not take up the
+    recipients of all.
     """
     taken = _taken(cert)
-    keys = [key for key in check_certificate(bytes(cert)) if key.key_id in taken]
-    newest = sorted(keys, key=lambda key: key.created, reverse=True)[: limits.MAX_ENCRYPTION_KEYS]
-    return tuple((key, _expiry(cert, key)) for key in newest)
+    primary, *subkeys = check_certificate(bytes(cert))
+    subkeys.sort(key=lambda key: key.created, reverse=True)
+    keys = [key for key in (primary, *subkeys) if key.key_id in taken]
+    return tuple((key, _expiry(cert, key)) for key in keys[: limits.MAX_ENCRYPTION_KEYS])
 
 
 def _taken(cert: pysequoia.Cert) -> set[bytes]:

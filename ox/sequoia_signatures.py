@@ -18,6 +18,7 @@ from e2ee.names import Fingerprint, parse_fingerprint
 from ox.certificates import check_certificate
 from ox.engine import Signed
 from ox.sequoia_errors import bad_signature, malformed_key, sequoia
+from ox.sequoia_keys import first_revocation
 
 __all__ = ["verify_each"]
 
@@ -54,11 +55,28 @@ class _NamedSigners:
                 self._read[raw] = pysequoia.Cert.from_bytes(raw)
         return [self._read[raw] for raw in named if raw in self._read]
 
+    def had_ended(self, signer: Fingerprint, made: datetime) -> bool:
+        """Say whether a key that was found was revoked when a signature was made.
+
+        Whatever it says of itself afterwards: who holds a key that was retired can say that, too.
+        """
+        ends = [
+            _revoked_since(raw)
+            for raw, cert in self._read.items()
+            if cert.fingerprint.upper() == signer
+        ]
+        return any(end is not None and made >= end for end in ends)
+
 
 @lru_cache(_REMEMBERED)
 def _key_ids(raw: bytes) -> tuple[bytes, ...]:
     """Return the ids of a key's parts; to read them takes nearly as long as to verify."""
     return tuple(key.key_id for key in check_certificate(raw))
+
+
+@lru_cache(_REMEMBERED)
+def _revoked_since(raw: bytes) -> datetime | None:
+    return first_revocation(raw)
 
 
 def _key_id(name: str) -> bytes:
@@ -74,8 +92,9 @@ def _judge(
             parsed = pysequoia.Sig.from_bytes(signature)
             verified = pysequoia.verify(data, signers.find, signature=parsed)
             (valid,) = verified.valid_sigs
-            if parsed.created is None:
+            signer = parse_fingerprint(valid.certificate.upper())
+            if parsed.created is None or signers.had_ended(signer, parsed.created):
                 return None
-            return parsed.created, parse_fingerprint(valid.certificate.upper())
+            return parsed.created, signer
     except PeerMisbehaved:
         return None

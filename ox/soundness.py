@@ -6,16 +6,16 @@ a store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 
 from e2ee.errors import PeerMisbehaved
 from e2ee.names import Fingerprint
 from e2ee.trust import Trust
 from ox.engine import Certificate, OpenPgpEngine
-from ox.keys import KeyRing, KnownKey, names_jid
+from ox.keys import KeyRing, names_jid
+from ox.known_key import KnownKey
 
-__all__ = ["refused_keys", "sound_keys"]
+__all__ = ["compromised_keys", "refused_keys", "sound_keys"]
 
 
 async def sound_keys(
@@ -28,7 +28,7 @@ async def sound_keys(
             continue
         try:
             certificate = await engine.inspect(key.raw)
-        except PeerMisbehaved:  # sound when it came, and no more: a signature in it expired
+        except PeerMisbehaved:
             continue
         if names_jid(certificate, ring.jid):
             sound.append(certificate)
@@ -36,8 +36,31 @@ async def sound_keys(
 
 
 async def refused_keys(engine: OpenPgpEngine, ring: KeyRing) -> frozenset[Fingerprint]:
-    """Return the keys of a ring that the user distrusts or that are known to be revoked."""
+    """Return the keys of a ring that the user distrusts or that are known to be revoked.
+
+    Whomever they name: whoever stole a key can take its owner's name away before it is revoked.
+    """
     distrusted = {key.fingerprint for key in ring.keys if key.trust is Trust.DISTRUSTED}
-    seen = (replace(key, raw=key.seen) for key in ring.keys)  # a revocation is for ever
-    sound = await sound_keys(engine, ring, seen)
-    return frozenset(distrusted | {each.fingerprint for each in sound if each.revoked})
+    return frozenset(distrusted | await _seen(engine, ring, lambda found: found.revoked))
+
+
+async def compromised_keys(engine: OpenPgpEngine, ring: KeyRing) -> frozenset[Fingerprint]:
+    """Return the keys of a ring that are revoked so that they never proved anything."""
+    return await _seen(engine, ring, lambda found: found.compromised)
+
+
+async def _seen(
+    engine: OpenPgpEngine, ring: KeyRing, is_over: Callable[[Certificate], bool]
+) -> frozenset[Fingerprint]:
+    """Return the keys of which that is so by what was ever seen of them, or by now unreadable."""
+    found = set()
+    for key in ring.keys:
+        if key.seen is None:
+            continue
+        try:
+            over = is_over(await engine.inspect(key.seen))
+        except PeerMisbehaved:
+            over = True
+        if over:
+            found.add(key.fingerprint)
+    return frozenset(found)

@@ -1,7 +1,7 @@
 """Letters: how an owner's word on a secret becomes a signed message to one person (XEP-0473 §5).
 
 Rule: one element in one effect for the caller's own commit; whom to tell what, and what that
-changes, is decided in ``node.py``.
+changes, is decided in ``owner.py``.
 """
 
 from __future__ import annotations

@@ -1,48 +1,25 @@
 """NodeEncryption: one encrypted pubsub node, for its owner and its members (XEP-0473 0.1.1).
 
 Rule: every operation is one transaction; what must be sent is queued in it and leaves afterwards.
-How secrets may change is decided in ``keychain.py``; how they arrive, in ``sharing.py``; how items
-are encrypted, in ``items.py``.
+How secrets may change is decided in ``keychain.py``; how they arrive, in ``sharing.py``; which one
+encrypts, in ``in_use.py``; what the owner does, in ``owner.py``; how items are encrypted, in
+``items.py``. Here is their face.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from types import MappingProxyType
 from typing import Final
 
-from e2ee import limits, ns
+from e2ee import ns
 from e2ee.arrival import Arrival
-from e2ee.effects import (
-    ACCESS_MODEL,
-    MAX_ITEMS,
-    NODE_TYPE,
-    PERSIST_ITEMS,
-    Affiliate,
-    Affiliation,
-    Create,
-    Effect,
-    NodeConfig,
-    Unsubscribe,
-)
-from e2ee.errors import (
-    ApiMisuse,
-    DataMissing,
-    EngineFailed,
-    ErrorCode,
-    PeerMisbehaved,
-    TrustUndecided,
-)
+from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, SecretId, parse_fingerprint
-from e2ee.outbox import queued
 from e2ee.renewal import renewal_within
-from e2ee.secret import Secret
-from e2ee.storage import Transaction
-from e2ee.tokens import random_token
 from e2ee.xmltree import Element
 from ox.account import OxAccount
-from ox.soundness import refused_keys
-from pubsub_encryption.elements import Reason, Revoke
+from pubsub_encryption.elements import Reason
+from pubsub_encryption.in_use import keychain_within, secret_in_use, trusted
 from pubsub_encryption.items import (
     ClearItem,
     ItemResult,
@@ -52,8 +29,7 @@ from pubsub_encryption.items import (
     seal_item,
 )
 from pubsub_encryption.keychain import Keychain
-from pubsub_encryption.letters import letter, share
-from pubsub_encryption.node_secret import NodeSecret, SecretState
+from pubsub_encryption.owner import create, grant, rotate
 from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
 
@@ -61,17 +37,6 @@ __all__ = ["FEATURES", "NodeEncryption"]
 
 FEATURES: Final = (ns.OX_PUBSUB,)
 """Service discovery features that a client using this package announces (XEP-0473 §8)."""
-
-_NODE_CONFIG: Final[NodeConfig] = (
-    (ACCESS_MODEL, "whitelist"),
-    (NODE_TYPE, ns.OX_PUBSUB),  # the plain text's own type travels with the secret (§6)
-    (PERSIST_ITEMS, "true"),
-    (MAX_ITEMS, "max"),
-)
-_SECRET_BYTES: Final = 32  # 43 base64url characters: no work to guess, none needed to stretch
-_ID_BYTES: Final = 16  # 22 base64url characters
-_UNREACHABLE: Final = (DataMissing, EngineFailed, PeerMisbehaved, TrustUndecided)
-"""One member's keys, however hostile, never keep the others from a new secret."""
 
 
 class NodeEncryption:
@@ -89,7 +54,7 @@ class NodeEncryption:
             ApiMisuse: ``no-active-secret``: nothing was ever received or created.
         """
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            return await self._load(tx)
+            return await keychain_within(tx, self.ox, self.address)
 
     # -- items
 
@@ -104,9 +69,12 @@ class NodeEncryption:
             ApiMisuse: ``no-active-secret`` or ``forbidden``: nothing may encrypt; never plain text.
                 A secret that a distrusted or revoked key vouched for does not encrypt either, nor
                 one dated ahead of our clock.
+            TrustUndecided: the key that vouched for the secret waits for the user's decision: they
+                authenticated another key of the owner since.
         """
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            secret = self._encrypting(await self._trusted(tx, await self._load(tx)))
+            keychain = await keychain_within(tx, self.ox, self.address)
+            secret = await secret_in_use(tx, self.ox, await trusted(tx, self.ox, keychain))
         return await seal_item(self.ox.engine, secret, payload)
 
     async def decrypt(self, payload: Element, arrival: Arrival) -> OpenedItem:
@@ -154,18 +122,7 @@ class NodeEncryption:
             ApiMisuse: the node has a keychain already, or the account has no key;
                 ``unusable-key``: it is expired or revoked.
         """
-        if len(content_type or "") > limits.MAX_TYPE_CHARS:
-            raise ApiMisuse("a type that nobody would read", code=ErrorCode.LIMIT_EXCEEDED)
-        async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            if await load_keychain(tx, self.ox, self.address) is not None:
-                raise ApiMisuse(f"{self.address} has secrets already; rotate them instead")
-            signer = await self._signer(tx)
-            renewal = await renewal_within(tx, self.ox.account)
-            keychain = Keychain(self.address, self.ox.account, frozenset({signer})).renewed(renewal)
-            keychain = self._with_new_secret(keychain, signer, content_type=content_type)
-            copy = await share(self.ox, tx, self.address, keychain.current, self.ox.account)
-            await self._commit(tx, keychain, [Create(self.address, _NODE_CONFIG), copy])
-            return keychain.current.id
+        return await create(self.ox, self.address, content_type)
 
     async def grant(
         self, newcomer: BareJid, *, may_publish: bool = False, again: bool = False
@@ -187,19 +144,7 @@ class NodeEncryption:
             TrustUndecided: no key of the newcomer was accepted.
             PeerMisbehaved: ``unusable-key``.
         """
-        if newcomer == self.ox.account:
-            raise ApiMisuse("the owner needs no grant")
-        affiliation = Affiliation.PUBLISHER if may_publish else Affiliation.MEMBER
-        async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            keychain = await self._owned(tx)
-            if any(secret.state is SecretState.ACTIVE for secret in keychain.secrets):
-                self._encrypting(keychain)  # nobody is given what we would not encrypt with
-            effects: list[Effect] = [Affiliate(self.address, newcomer, affiliation)]
-            for secret in keychain.secrets:
-                if again or newcomer not in secret.shared_with:
-                    effects.append(await share(self.ox, tx, self.address, secret, newcomer))
-                    keychain = keychain.shared(secret.id, {newcomer})
-            await self._commit(tx, keychain.admit(newcomer), effects)
+        await grant(self.ox, self.address, newcomer, may_publish=may_publish, again=again)
 
     async def rotate(
         self,
@@ -231,44 +176,12 @@ class NodeEncryption:
                 ``unusable-key``: our own key is expired or revoked, so that nobody could be told
                 anything.
         """
-        if len({reason.language for reason in reasons}) != len(reasons):
-            raise ApiMisuse("two reasons in one language", rule="XEP-0473 §5.3")
-        if self.ox.account in revoke:
-            raise ApiMisuse("the owner cannot be removed from the node")
-        async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            before = await self._owned(tx)
-            await self._check_own_keys(tx)
-            revoked = before.to_revoke
-            keychain = self._with_new_secret(
-                before, await self._signer(tx), leaving=revoke, clock_is_right=clock_is_right
-            )
-            new = keychain.current
-            effects: list[Effect] = []
-            for jid in sorted(revoke):
-                effects.append(Unsubscribe(self.address, jid))
-                effects.append(Affiliate(self.address, jid, Affiliation.NONE))
-            untold: dict[BareJid, ErrorCode] = {}
-            for secret in revoked:
-                notice = Revoke(self.address, secret.id, tuple(reasons)).to_xml()
-                for jid in sorted(secret.shared_with | {self.ox.account}):
-                    try:
-                        effects.append(await letter(self.ox, tx, notice, jid))
-                    except _UNREACHABLE as error:
-                        untold[jid] = error.code
-                        keychain = keychain.untold(secret.id, jid)
-            for jid in sorted(keychain.members | {self.ox.account}):
-                try:
-                    effects.append(await share(self.ox, tx, self.address, new, jid))
-                except _UNREACHABLE as error:
-                    untold[jid] = error.code
-                else:
-                    keychain = keychain.shared(new.id, {jid} - {self.ox.account})
-            await self._commit(tx, keychain, effects)
-        return Rotation(
-            new.id,
-            tuple(secret.id for secret in revoked),
-            MappingProxyType(untold),
-            () if before.confirmed else tuple(sorted(before.members - frozenset(revoke))),
+        return await rotate(
+            self.ox,
+            self.address,
+            revoke=revoke,
+            reasons=reasons,
+            clock_is_right=clock_is_right,
         )
 
     async def approve(self, owner: BareJid, signer: Fingerprint) -> None:
@@ -296,7 +209,7 @@ class NodeEncryption:
             ApiMisuse: ``no-active-secret``: nothing is known of the node.
         """
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            keychain = await self._load(tx)
+            keychain = await keychain_within(tx, self.ox, self.address)
             await tx.commit([save_keychain(self.ox, keychain.disapprove(signer))])
 
     async def missing(self) -> tuple[Fetch, ...]:
@@ -308,77 +221,3 @@ class NodeEncryption:
         keychain = await self.keychain()
         people = keychain.members.union(*(secret.shared_with for secret in keychain.secrets))
         return await self.ox.missing(people | {self.ox.account})
-
-    # -- steps
-
-    async def _load(self, tx: Transaction) -> Keychain:
-        keychain = await load_keychain(tx, self.ox, self.address)
-        if keychain is None:
-            raise ApiMisuse(
-                f"no secret of {self.address} was ever shared with {self.ox.account}",
-                code=ErrorCode.NO_ACTIVE_SECRET,
-                rule="XEP-0473 §5.2",
-            )
-        return keychain
-
-    async def _trusted(self, tx: Transaction, keychain: Keychain) -> Keychain:
-        """Withdraw what keys vouched for that are distrusted or revoked by now."""
-        ring = await self.ox.keys_within(tx, keychain.owner)
-        for signer in await refused_keys(self.ox.engine, ring):
-            keychain = keychain.disapprove(signer)
-        return keychain
-
-    def _encrypting(self, keychain: Keychain) -> NodeSecret:
-        secret = keychain.current
-        if secret.is_ahead_of(self.ox.ports.clock()):
-            raise ApiMisuse(
-                f"the secret of {self.address} is dated ahead of our clock; rotate it",
-                code=ErrorCode.FORBIDDEN,
-                rule="XEP-0473 §5.2",
-            )
-        return secret
-
-    async def _owned(self, tx: Transaction) -> Keychain:
-        keychain = await self._trusted(tx, await self._load(tx))
-        if keychain.owner != self.ox.account or await self._signer(tx) not in keychain.approved:
-            raise ApiMisuse(
-                f"only {keychain.owner} may share and revoke secrets of {self.address}",
-                code=ErrorCode.NOT_OWNER,
-                rule="XEP-0473 §9",
-            )
-        return keychain
-
-    async def _check_own_keys(self, tx: Transaction) -> None:
-        ours = await self.ox.keys_within(tx, self.ox.account)
-        if ours.outdated:
-            raise DataMissing("keys of our own are missing", fetches=ours.missing)
-
-    async def _signer(self, tx: Transaction) -> Fingerprint:
-        own = (await self.ox.own_key_within(tx)).certificate
-        if not own.encrypts:
-            raise ApiMisuse("our own key is expired or revoked", code=ErrorCode.UNUSABLE_KEY)
-        return own.fingerprint
-
-    def _with_new_secret(
-        self,
-        keychain: Keychain,
-        signer: Fingerprint,
-        *,
-        leaving: Collection[BareJid] = (),
-        content_type: str | None = None,
-        clock_is_right: bool = False,
-    ) -> Keychain:
-        primitives = self.ox.ports.primitives
-        return keychain.rotate(
-            SecretId(random_token(primitives, _ID_BYTES)),
-            Secret(random_token(primitives, _SECRET_BYTES).encode()),
-            self.ox.ports.clock(),
-            signer,
-            leaving=leaving,
-            content_type=content_type,
-            clock_is_right=clock_is_right,
-        )
-
-    async def _commit(self, tx: Transaction, keychain: Keychain, effects: Sequence[Effect]) -> None:
-        queue = await queued(tx, self.ox.account, effects)
-        await tx.commit([save_keychain(self.ox, keychain), *queue])

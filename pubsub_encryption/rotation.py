@@ -1,6 +1,6 @@
 """Rotation: what became of everybody when an owner rotated a node's secret (XEP-0473 §5.3).
 
-Rule: a value only; the rotation itself is in ``node.py``.
+Rule: a value only; the rotation itself is in ``owner.py``.
 """
 
 from __future__ import annotations

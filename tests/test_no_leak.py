@@ -68,7 +68,7 @@ def _keychain() -> Keychain:
 
 
 def _certificate() -> Certificate:
-    return Certificate(SIGNER, b"", ("xmpp:juliet@capulet.lit",), NOW, None, False, True)
+    return Certificate(SIGNER, b"", ("xmpp:juliet@capulet.lit",), NOW, None, False, False, True)
 
 
 def _element() -> Element:

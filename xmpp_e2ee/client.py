@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from e2ee import ns
+from e2ee.arrival import Arrival, StanzaKind
 from e2ee.effects import Effect, Publish, Send, Subscribe, fulfilled, remedy
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Fetch, ItemId, Jid, NodeAddress
@@ -19,9 +20,8 @@ from e2ee.ports import Ports
 from e2ee.tokens import random_token
 from e2ee.xmltree import Element
 from ox.account import OxAccount
-from ox.elements import METADATA_NODE
+from ox.elements import METADATA_NODE, data_node
 from ox.engine import OpenPgpEngine
-from ox.opened import OpenedOx
 from pubsub_encryption import ItemResult, Keychain, NodeEncryption, receive
 from xmpp_e2ee.pubsub import (
     Item,
@@ -32,15 +32,18 @@ from xmpp_e2ee.pubsub import (
     read_page,
     request_for,
 )
-from xmpp_e2ee.stanzas import Delivery, unwrap
+from xmpp_e2ee.stanzas import unwrap
 from xmpp_e2ee.transport import StanzaRefused, Transport
 
 __all__ = ["PAGE_SIZE", "Client", "ItemsArrived", "SecretsArrived"]
+
+_Result = TypeVar("_Result")
 
 PAGE_SIZE: Final = 100
 """Items fetched and decrypted at once: far below what fits into a stanza, a blink to decrypt."""
 
 _ITEM_ID_BYTES: Final = 16
+_NOTHING_THERE: Final = "item-not-found"  # any other error says nothing of what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,37 +132,95 @@ class Client:
     async def _request(self, request: Request) -> Element | None:
         return await self._transport.request(request.to, request.kind, request.payload)
 
-    # -- keys of others
+    # -- keys
 
     async def gather(self, people: Collection[BareJid]) -> None:
         """Fetch the keys of ``people``: before they are written to, or believed.
 
         Whoever announces keys that are none is left without; sealing says so, for them alone.
+
+        Raises:
+            StanzaRefused: somebody's service did not say what there is. What it was asked for is
+                missing still, what others answered is not; ask again later.
         """
         await self._supply(lambda: self.ox.missing(people))
 
     async def gather_members(self, node: NodeEncryption) -> None:
-        """Fetch the keys of everybody who must hear of a rotation: before it."""
+        """Fetch the keys of everybody who must hear of a rotation: before it.
+
+        Raises:
+            StanzaRefused: as :meth:`gather`; a rotation leaves out who is missing.
+        """
         await self._supply(node.missing)
+
+    async def supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Do what may need something public first: what it misses is fetched and fed, then again.
+
+        So an own key is adopted or restored, extended or revoked, and whatever else raises
+        ``DataMissing``.
+
+        Args:
+            act: the call, which has changed nothing where it misses something.
+
+        Raises:
+            DataMissing: what is missing was fetched already, and is of no use.
+            E2eeError: what ``act`` raises.
+            StanzaRefused: as :meth:`gather`.
+        """
+        tried: set[Fetch] = set()
+        while True:
+            try:
+                return await act()
+            except DataMissing as missing:
+                if tried.issuperset(missing.fetches):
+                    raise
+                if refusals := await self._feed(missing.fetches, tried):
+                    raise refusals[0] from None
 
     async def _supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
         tried: set[Fetch] = set()
-        while needs := [fetch for fetch in await missing() if fetch not in tried]:
-            for fetch in needs:  # lists first, then the keys that they name
-                tried.add(fetch)
-                payload = await self._fetch(fetch)
-                try:
-                    await self.ox.feed(fetch, payload)
-                except PeerMisbehaved:
-                    if fetch.address.node != METADATA_NODE:  # a key that is none is not there
-                        await self.ox.feed(fetch, None)
+        refusals: list[StanzaRefused] = []
+        while not tried.issuperset(needs := await missing()):
+            refusals += await self._feed(needs, tried)
+        if refusals:
+            raise refusals[0]
+
+    async def _feed(self, needs: Sequence[Fetch], tried: set[Fetch]) -> list[StanzaRefused]:
+        refusals: list[StanzaRefused] = []
+        for fetch in needs:  # lists first, then the keys that they name
+            if fetch in tried:
+                continue
+            tried.add(fetch)
+            try:
+                await self._take_in(fetch, await self._fetch(fetch))
+            except StanzaRefused as refusal:
+                refusals.append(refusal)
+        return refusals
+
+    async def _take_in(self, fetch: Fetch, payload: Element | None) -> None:
+        try:
+            await self.ox.feed(fetch, payload)
+        except PeerMisbehaved:
+            if fetch.address.node != METADATA_NODE and not await self._is_known(fetch):
+                await self.ox.feed(fetch, None)  # a key that is none is not there
+
+    async def _is_known(self, fetch: Fetch) -> bool:
+        """Say whether this is somebody's key that we have: what their server serves strikes none.
+
+        Nor does our own server keep us waiting for ours.
+        """
+        ring = await self.ox.keys(fetch.address.service)
+        known = {data_node(key.fingerprint) for key in ring.keys if key.raw}
+        return ring.jid != self.account and fetch.address.node in known
 
     async def _fetch(self, fetch: Fetch) -> Element | None:
         ids = [fetch.item_id] if fetch.item_id else []
         try:
             items = read_page(await self._request(fetch_items(fetch.address, ids))).items
-        except StanzaRefused:
-            return None  # no such node, or not for us: there is nothing to be had
+        except StanzaRefused as refusal:
+            if refusal.condition != _NOTHING_THERE:
+                raise
+            return None
         return items[-1].payload if items else None
 
     # -- the node
@@ -216,9 +277,12 @@ class Client:
     async def incoming(self, stanza: Element) -> SecretsArrived | ItemsArrived | None:
         """Take in one received ``<message/>``; ``None`` when it is nothing of ours, or old news.
 
+        After news of somebody's keys these are known anew; ``KeyEvents`` tells what to show.
+
         Raises:
             E2eeError: it was refused, and nothing of it was kept. ``TrustUndecided`` is a question
                 to the user; ask, record the answer, and pass the same stanza again.
+            StanzaRefused: what it needs could not be had; pass the same stanza again later.
         """
         if stanza.get("type") == "error":
             return None
@@ -230,26 +294,24 @@ class Client:
         if openpgp is None:
             return None
         try:
-            keychains = await receive(self.ox, await self._open(openpgp, delivery))
+            opened = await self.supplied(lambda: self.ox.open(openpgp, delivery.arrival))
+            keychains = await receive(self.ox, opened)
         except PeerMisbehaved as error:
             if error.code is ErrorCode.REPLAY:  # services deliver twice; that is no attack
                 return None
             raise
         return SecretsArrived(keychains) if keychains else None
 
-    async def _open(self, openpgp: Element, delivery: Delivery) -> OpenedOx:
-        try:
-            return await self.ox.open(openpgp, delivery.arrival)
-        except DataMissing:
-            await self.gather({delivery.arrival.sender.bare})
-            return await self.ox.open(openpgp, delivery.arrival)
-
     async def _notified(self, stanza: Element, event: Element) -> ItemsArrived | None:
         news = event.optional(ns.PUBSUB_EVENT, "items")
         if news is None:
             return None
-        service = Jid.parse(stanza.require("from")).bare
-        node = self.node(NodeAddress(service, news.require("node")))
+        sender, to = Jid.parse(stanza.require("from")), stanza.get("to")
+        node = self.node(NodeAddress(sender.bare, news.require("node")))
+        where = Arrival(StanzaKind.ITEM, sender, Jid.parse(to) if to else None, node=node.address)
+        if fetches := self.ox.notified(where):
+            await self._hear_of(sender.bare, fetches)
+            return None
         try:
             await node.keychain()
         except ApiMisuse:
@@ -259,3 +321,14 @@ class Client:
             wanted = [item.id for item in items]
             items = read_page(await self._request(fetch_items(node.address, wanted))).items
         return ItemsArrived(node.address, await self._decrypt(node, items))
+
+    async def _hear_of(self, jid: BareJid, fetches: Sequence[Fetch]) -> None:
+        """Fetch the list of somebody whose keys we know, and what is new in it.
+
+        Whom we never looked at is looked at before they are written to.
+        """
+        if jid != self.account and not (await self.ox.keys(jid)).listed:
+            return
+        if refusals := await self._feed(fetches, set()):
+            raise refusals[0]
+        await self.gather({jid})

@@ -8,6 +8,7 @@ instructions and other encodings, all of which lxml takes away here; what is lef
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import cycle, islice
@@ -142,9 +143,9 @@ def _standalone(entry: Any, path: Path, number: int) -> Element:
         if _LANG in feed.attrib and _LANG not in entry.attrib:
             entry.set(_LANG, feed.get(_LANG))
         if entry.find(_AUTHOR) is None and entry.find(f"{_SOURCE}/{_AUTHOR}") is None:
-            entry.extend(
-                etree.fromstring(etree.tostring(a, with_tail=False)) for a in feed.findall(_AUTHOR)
-            )
+            for author in map(deepcopy, feed.findall(_AUTHOR)):
+                author.tail = None
+                entry.append(author)
     try:
         # lxml declares on the entry what was in scope around it.
         return parse_xml(etree.tostring(entry, encoding="unicode", with_tail=False))

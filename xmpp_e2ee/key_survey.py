@@ -9,11 +9,14 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from e2ee import ns
 from e2ee.errors import PeerMisbehaved
+from e2ee.key_events import KeyEvent, KeyEvents
 from e2ee.names import BareJid
 from ox.account import OxAccount
 from ox.engine import Certificate
-from ox.keys import KeyRing, KnownKey, names_jid
+from ox.keys import KeyRing, names_jid
+from ox.known_key import KnownKey
 from ox.ring_rows import people_within
 
 __all__ = ["FoundKey", "FoundRing", "survey"]
@@ -30,6 +33,7 @@ class FoundKey:
         waits: whether it is not, until the user decides about it.
         certificate: its public part, or ``None`` where it was not fetched or is not sound.
         named: whether a valid user id of it names its owner.
+        events: what happened to it and the user was not shown yet, oldest first.
     """
 
     known: KnownKey
@@ -38,6 +42,7 @@ class FoundKey:
     waits: bool
     certificate: Certificate | None
     named: bool
+    events: tuple[KeyEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,12 @@ async def survey(
         async with account.ports.store.exclusive(account.scope) as tx:
             others = set(await people_within(tx, account.account)) - {account.account}
         people = [account.account, *sorted(others)]
-    return tuple([await _look(account, await account.keys(jid)) for jid in people])
+    pending = await KeyEvents(account.ports.store, account.account).pending()
+    events = [each for each in pending if each.encryption == ns.OX]
+    return tuple([await _look(account, await account.keys(jid), events) for jid in people])
 
 
-async def _look(account: OxAccount, ring: KeyRing) -> FoundRing:
+async def _look(account: OxAccount, ring: KeyRing, events: Collection[KeyEvent]) -> FoundRing:
     accepted, undecided = ring.accepted, ring.undecided
     keys = []
     for known in ring.keys:
@@ -86,6 +93,9 @@ async def _look(account: OxAccount, ring: KeyRing) -> FoundRing:
                 waits=known.fingerprint in undecided,
                 certificate=certificate,
                 named=certificate is not None and names_jid(certificate, ring.jid),
+                events=tuple(
+                    each for each in events if (each.jid, each.key) == (ring.jid, known.fingerprint)
+                ),
             )
         )
     return FoundRing(ring.jid, ring.listed, tuple(keys))

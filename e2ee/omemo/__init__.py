@@ -1,7 +1,7 @@
 """OMEMO (XEP-0384): sessions with devices, messages that only they can read, and their trust.
 
-Rule: re-exports only. The engines stand apart, in ``engine_twomemo`` and ``engine_oldmemo``, so that
-this package loads where they cannot.
+Rule: re-exports only. The engines stand apart, in ``engine_twomemo`` and ``engine_oldmemo``, so
+that this package loads where they cannot.
 """
 
 from e2ee.omemo.bundle import Bundle

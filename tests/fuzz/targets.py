@@ -47,7 +47,6 @@ from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from ox.aead import open_aead, read_aead_container
 from ox.backup import open_backup
-from ox.backup_code import BackupCode
 from ox.ciphers import Symmetric
 from ox.container import expand
 from ox.elements import Content, ContentKind, PublicKeysList, read_openpgp, read_pubkey
@@ -63,6 +62,7 @@ from ox.session_key import SessionKey
 from ox.uri import KeyUri
 from pubsub_encryption.elements import EncryptedItem, Revoke, SharedSecret
 from tests.support.openpgp import PASSPHRASE
+from tests.support.ox_keys import typed_code
 from tests.support.ox_world import World
 from tests.support.xml import PARSERS
 from xmpp_e2ee.feed import FeedError, read_feed
@@ -80,7 +80,7 @@ SEEDS = Path(__file__).with_name("seeds")
 JULIET, ROMEO = BareJid.parse("juliet@capulet.lit"), BareJid.parse("romeo@montague.lit")
 DATA = b"<signcrypt/>"  # what the seeds of signatures are over
 AEAD_KEY = bytes(range(32))
-CODE = BackupCode.parse("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
+CODE = typed_code("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
 
 _LOOP = asyncio.new_event_loop()
 _PRIMITIVES = NativePrimitives()
@@ -292,8 +292,8 @@ def _backup(data: bytes) -> bool:
 
 
 def _backup_code(data: bytes) -> bool:
-    code = BackupCode.parse(_text(data))
-    assert BackupCode.parse(code.shown) == code
+    code = typed_code(_text(data))
+    assert typed_code(code.shown) == code
     return True
 
 

@@ -28,6 +28,7 @@ from tests.interop.test_ox_pgpy import PgpyPeer
 from tests.interop.test_ox_sqop import SqopPeer
 from tests.support.gnupg import Gnupg, gnupg
 from tests.support.ox_interop import PeerRefused
+from tests.support.ox_keys import typed_code
 from tests.support.ox_world import Person, World, refused
 from tests.support.peers import require_npm_package, require_program, require_shared
 
@@ -144,7 +145,7 @@ async def test_we_restore_from_theirs(peer: Peer, juliet: Person, rsa: bytes) ->
     theirs = carrying(peer.lock(own.material.reveal() + rsa, CODE.shown.encode()))
     anew = juliet.world.stranger(JULIET)
     await anew.gather(anew)
-    backup = await open_backup(anew.ox, theirs, BackupCode.parse(CODE.shown.lower()))
+    backup = await open_backup(anew.ox, theirs, typed_code(CODE.shown.lower()))
     assert backup.fingerprints == (own.certificate.fingerprint, fingerprint_of_secret(rsa))
     assert backup.skipped == ()
     chosen = await restore(anew.ox, backup, chosen=own.certificate.fingerprint)
@@ -200,7 +201,7 @@ class TestLibervia:
             (published,) = parse_xml(case["published_item"]).elements
             for source in (published, parse_xml(case["secretkey_element"])):
                 for typed in (case["code"], case["code"].replace("-", " ").lower()):
-                    backup = await open_backup(juliet.ox, source, BackupCode.parse(typed))
+                    backup = await open_backup(juliet.ox, source, typed_code(typed))
                     assert list(backup.fingerprints) == case["fingerprints"]
             restored = await juliet.looked(partial(restore, juliet.ox, backup))
             assert restored == case["fingerprints"][0]
@@ -214,5 +215,5 @@ class TestLibervia:
                 await open_backup(
                     romeo.ox,
                     parse_xml(case["secretkey_element"]),
-                    BackupCode.parse(case["code"]),
+                    typed_code(case["code"]),
                 )

@@ -14,7 +14,7 @@ from ox.certificates import check_secret_key
 from ox.engine import KeyHandle
 from tests.support.gnupg import Gnupg, gnupg
 from tests.support.ox_interop import TEXT, OxInterop, PeerRefused
-from tests.support.ox_world import fingerprint_of
+from tests.support.ox_world import World, fingerprint_of, meet, refused
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,12 @@ KINDS = {
     "rsa3072": "Key-Type: RSA\nKey-Length: 3072\nKey-Usage: sign\n"
     "Subkey-Type: RSA\nSubkey-Length: 3072\nSubkey-Usage: encrypt\n",
     "everything": "Key-Type: RSA\nKey-Length: 3072\nKey-Usage: sign,encrypt\n",  # as Libervia's
+    "ecdsa": "Key-Type: ECDSA\nKey-Curve: nistp256\nKey-Usage: sign\n"
+    "Subkey-Type: ECDH\nSubkey-Curve: cv25519\nSubkey-Usage: encrypt\n",
+    "half-p256": "Key-Type: EDDSA\nKey-Curve: ed25519\nKey-Usage: sign\n"
+    "Subkey-Type: ECDH\nSubkey-Curve: nistp256\nSubkey-Usage: encrypt\n",
+    "dsa": "Key-Type: DSA\nKey-Length: 2048\nKey-Usage: sign\n"
+    "Subkey-Type: RSA\nSubkey-Length: 2048\nSubkey-Usage: encrypt\n",
     "p256": "Key-Type: ECDSA\nKey-Curve: nistp256\nKey-Usage: sign\n"
     "Subkey-Type: ECDH\nSubkey-Curve: nistp256\nSubkey-Usage: encrypt\n",
 }
@@ -47,6 +53,9 @@ class GpgPeer:
             (name,) = self._secret_keys() - before
             self._made[user_id, kind] = self._gpg.run("--export-secret-keys", name)
         return self._made[user_id, kind]
+
+    def public(self, secret: bytes) -> bytes:
+        return self._gpg.run("--export", self._learn(secret, ()))
 
     def _secret_keys(self) -> set[str]:
         rows = self._gpg.run("--list-secret-keys", "--with-colons").decode().splitlines()
@@ -163,13 +172,31 @@ class TestGpg(OxInterop):
         self, peer: GpgPeer, juliet: KeyHandle
     ) -> None:
         raw = peer.new_key("xmpp:romeo@montague.lit", "p256")
-        romeo = await self.engine.adopt(Secret(raw))
-        both = [romeo.certificate, juliet.certificate]
+        romeo = await self.engine.inspect(peer.public(raw))
+        both = [romeo, juliet.certificate]
         message = await self.engine.seal(TEXT, both, juliet)
         assert peer.open(message, raw, juliet.certificate.raw) == TEXT
         assert (await self.engine.open(message, [juliet], [each.raw for each in both])).data == TEXT
         ours = peer.signcrypt(TEXT, raw, [juliet.certificate.raw])
         assert (await self.engine.open(ours, [juliet], [each.raw for each in both])).data == TEXT
+
+    @pytest.mark.parametrize("kind", ["curve25519", "rsa3072", "everything", "ecdsa"])
+    async def test_what_we_can_decrypt_by_is_adopted(self, peer: GpgPeer, kind: str) -> None:
+        world = World()
+        romeo = await world.person("romeo@montague.lit")
+        raw = peer.new_key("xmpp:tybalt@capulet.lit", kind)
+        tybalt = await world.person("tybalt@capulet.lit", key=Secret(raw))
+        await meet(romeo, tybalt)
+        assert await tybalt.open(await romeo.seal(tybalt), romeo)
+        assert await romeo.open(await tybalt.seal(romeo), tybalt)
+
+    @pytest.mark.parametrize("kind", ["p256", "half-p256", "dsa"])
+    async def test_what_we_cannot_decrypt_by_is_not(self, peer: GpgPeer, kind: str) -> None:
+        tybalt = World().stranger("tybalt@capulet.lit")
+        await tybalt.gather(tybalt)
+        raw = Secret(peer.new_key("xmpp:tybalt@capulet.lit", kind))
+        async with refused(ErrorCode.UNSUPPORTED_ALGORITHM, tybalt):
+            await tybalt.ox.adopt(raw)
 
     async def test_a_revocation_by_gpg_is_one(self, peer: GpgPeer, juliet: KeyHandle) -> None:
         raw = peer.new_key("xmpp:benvolio@montague.lit", "curve25519")

@@ -133,7 +133,7 @@ async def test_their_keys_live_on_with_us(peer: OxPeer) -> None:
         prolonged = await engine.extend(own, NEXT_YEAR)
         assert prolonged.certificate.expires == NEXT_YEAR, kind
         assert (await engine.revoke(prolonged, Revocation.RETIRED)).certificate.revoked, kind
-        await juliet.ox.revoke(Revocation.RETIRED)
+        await juliet.revoke(Revocation.RETIRED)
         sender = await engine.generate(ROMEO)
         assert refuses_to_encrypt(peer, await juliet.ox.export_public(), sender)
 
@@ -141,7 +141,7 @@ async def test_their_keys_live_on_with_us(peer: OxPeer) -> None:
 async def test_a_key_that_only_its_maker_can_renew_is_told(peer: OxPeer) -> None:
     if not isinstance(peer, GpgPeer):
         pytest.skip("only gpg is asked for such a key here")
-    key = await engine.adopt(Secret(peer.new_key(JULIET, "p256")))
+    key = await engine.adopt(Secret(peer.new_key(JULIET, "ecdsa")))
     assert (await engine.minimal(key.certificate, [JULIET])).encrypts
     with pytest.raises(PeerMisbehaved) as caught:
         await engine.extend(key, NEXT_YEAR)

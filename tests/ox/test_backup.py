@@ -6,6 +6,7 @@ Rule: the clear text of a hostile backup is put together here; who made it knew 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -54,15 +55,16 @@ from ox.elements import data_node
 from ox.engine import KeyHandle, Revocation, S2kCount
 from ox.engine_sequoia import SequoiaEngine
 from ox.grammar import check_passphrase_message
-from ox.packets import Tag, read_packets, write_packet
+from ox.own_key import keep
+from ox.packets import Tag, read_packets, write_literal, write_packet
 from tests.support.forge import Forged, encrypted, forged
 from tests.support.leaks import Canary, everything_printable, no_leak_in_logs
 from tests.support.openpgp import literal, seipd, skesk
-from tests.support.ox_keys import JULIET, ROMEO
+from tests.support.ox_keys import JULIET, ROMEO, typed_code
 from tests.support.ox_world import Person, World, dump, refused
 
-CODE = BackupCode.parse("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
-OTHER = BackupCode.parse("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTX")
+CODE = typed_code("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW")
+OTHER = typed_code("TWNK-KD5Y-MT3T-E1GS-DRDB-KVTX")
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ class TestSeal:
     async def test_what_became_of_a_key_is_in_it(self, juliet: Person) -> None:
         """The key of the store goes before its copy from an earlier backup."""
         earlier = await open_backup(juliet.ox, await seal_backup(juliet.ox, CODE), CODE)
-        await juliet.ox.revoke(Revocation.COMPROMISED)
+        await juliet.revoke(Revocation.COMPROMISED)
         backup = await open_backup(
             juliet.ox, await seal_backup(juliet.ox, CODE, earlier.keys), CODE
         )
@@ -332,6 +334,7 @@ class TestOpen:
                 (sealed, OTHER),
                 (await holding(material.reveal()[:-1]), CODE),
                 (await holding(write_packet(Tag.USER_ID, b"x") + material.reveal()), CODE),
+                (await signed_as_well(material), CODE),
             ):
                 with pytest.raises(E2eeError) as caught:
                     await open_backup(juliet.ox, wrong, code)
@@ -341,6 +344,14 @@ class TestOpen:
                 for canary in canaries:
                     canary.assert_absent(printed, where)
                 assert not shown(material, printed), where
+
+
+async def signed_as_well(material: Secret) -> Element:
+    """Return a backup with more in it than a literal, as gpg makes it that is told to sign, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        signature = write_packet(Tag.SIGNATURE, b"\x04")
+        patch.setattr("ox.container.write_literal", lambda data: write_literal(data) + signature)
+        return await holding(material.reveal())
 
 
 def shown(secret: Secret, printed: str) -> bool:
@@ -371,9 +382,72 @@ class TestRestore:
         assert await restore(juliet.ox, backup) == own
         assert await restore(juliet.ox, backup, chosen=own) == own
         assert await restore(juliet.ox, backup, replacing=own) == own
-        both = await seal_backup(juliet.ox, CODE, (await opened(juliet, new_key())).keys)
-        assert await restore(juliet.ox, await open_backup(juliet.ox, both, CODE)) == own
         assert await dump(juliet.store) == before
+
+    async def test_what_else_is_in_it_is_taken_in_beside_the_same_key(self, juliet: Person) -> None:
+        romeo = await juliet.world.person(ROMEO)
+        own, older = await fingerprint(juliet), new_key()
+        earlier = await juliet.world.person(JULIET, key=older.secret)
+        await romeo.gather(earlier)
+        letter = await romeo.seal(earlier)
+        await earlier.gather(romeo)
+        said, stamp = await earlier.seal(romeo), juliet.world.clock()
+        both = await seal_backup(juliet.ox, CODE, (await opened(juliet, older)).keys)
+        backup = await open_backup(juliet.ox, both, CODE)
+        for _ in range(2):
+            assert await restore(juliet.ox, backup) == own == await fingerprint(juliet)
+        assert await juliet.flush() == []
+        await juliet.gather(juliet, romeo)
+        assert await juliet.open(letter, romeo)
+        assert (await juliet.open(said, juliet, to=romeo, stamp=stamp)).signer == older.name
+        async with refused(ErrorCode.BAD_SIGNATURE, juliet):
+            await juliet.open(said, juliet, to=romeo)
+        following = await open_backup(juliet.ox, await seal_backup(juliet.ox, CODE), CODE)
+        assert following.fingerprints == (own, name(older))
+
+    async def test_g_22_what_it_brings_is_believed_only_once_it_was_looked_at(
+        self, juliet: Person
+    ) -> None:
+        """It may have been revoked since, and is in no list."""
+        older, romeo = new_key(), await juliet.world.person(ROMEO)
+        earlier = await juliet.world.person(JULIET, key=older.secret)
+        await earlier.gather(romeo)
+        said, stamp = await earlier.seal(romeo), juliet.world.clock()
+        await earlier.revoke(Revocation.COMPROMISED)
+        await earlier.flush()
+        both = await seal_backup(juliet.ox, CODE, (await opened(juliet, older)).keys)
+        await restore(juliet.ox, await open_backup(juliet.ox, both, CODE))
+        await juliet.gather(romeo)
+        async with refused(ErrorCode.DATA_MISSING, juliet):
+            await juliet.open(said, juliet, to=romeo, stamp=stamp)
+        await juliet.gather(juliet)
+        async with refused(ErrorCode.BAD_SIGNATURE, juliet):
+            await juliet.open(said, juliet, to=romeo, stamp=stamp)
+
+    async def test_what_gives_way_is_kept_as_we_hold_it(self, juliet: Person) -> None:
+        """Not as the backup has it, which is older."""
+        own, key = await fingerprint(juliet), new_key()
+        earlier = await seal_backup(juliet.ox, CODE, (await opened(juliet, key)).keys)
+        juliet.world.ahead = timedelta(minutes=1)
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+        await juliet.ox.extend(until)
+        backup = await open_backup(juliet.ox, earlier, CODE)
+        await juliet.looked(lambda: restore(juliet.ox, backup, chosen=name(key), replacing=own))
+        following = await open_backup(juliet.ox, await seal_backup(juliet.ox, CODE), CODE)
+        assert following.fingerprints == (name(key), own)
+        assert following.keys[1].certificate.expires == until
+
+    async def test_what_is_kept_already_stays_as_it_is(self, juliet: Person) -> None:
+        first, second = await fingerprint(juliet), new_key()
+        backup = await open_backup(juliet.ox, await seal_backup(juliet.ox, CODE), CODE)
+        await juliet.revoke(Revocation.RETIRED)
+        await juliet.adopt(second.secret)
+        both = await seal_backup(juliet.ox, CODE)
+        before = await dump(juliet.store)
+        await keep(juliet.ox, backup.keys)
+        await restore(juliet.ox, await open_backup(juliet.ox, both, CODE), chosen=name(second))
+        assert await dump(juliet.store) == before
+        assert first in backup.fingerprints
 
     async def test_g_22_another_own_key_is_never_overwritten(self, juliet: Person) -> None:
         key, own = new_key(), await fingerprint(juliet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections import Counter
 from itertools import cycle
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.primitives import NativePrimitives
+from e2ee.secret import Secret
 from ox.backup_code import BackupCode
 from tests.support.leaks import Canary, everything_printable, no_leak_in_logs
+from tests.support.ox_keys import typed_code
 
 ALPHABET = "123456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 EXAMPLE = "TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW"  # the specification's
@@ -69,7 +72,7 @@ class TestGenerate:
 
 class TestParse:
     def test_the_passphrase_is_the_whole_code_with_its_dashes(self) -> None:
-        code = BackupCode.parse(EXAMPLE)
+        code = typed_code(EXAMPLE)
         assert code.passphrase.reveal() == EXAMPLE.encode()
         assert code.shown == EXAMPLE
 
@@ -82,14 +85,14 @@ class TestParse:
             typed += data.draw(st.text(DASHES + SPACES, max_size=3))
             typed += symbol.lower() if data.draw(st.booleans()) else symbol
         typed += data.draw(st.text(DASHES + SPACES, max_size=3))
-        assert BackupCode.parse(typed).shown == written(code)
-        assert BackupCode.parse(typed) == BackupCode.parse(written(code))
+        assert typed_code(typed).shown == written(code)
+        assert typed_code(typed) == typed_code(written(code))
 
     @given(st.text())
     def test_anything_else_is_one_error(self, typed: str) -> None:
         kept = [each for each in typed.upper() if each in ALPHABET]
         try:
-            code = BackupCode.parse(typed)
+            code = typed_code(typed)
         except PeerMisbehaved as error:
             found: object = error.code
         else:
@@ -101,35 +104,48 @@ class TestParse:
         self, code: list[str], place: int, wrong: str
     ) -> None:
         with pytest.raises(PeerMisbehaved, match=rf"^symbol {place + 1} is") as caught:
-            BackupCode.parse("".join([*code[:place], wrong, *code[place + 1 :]]))
+            typed_code("".join([*code[:place], wrong, *code[place + 1 :]]))
         assert caught.value.code is ErrorCode.MALFORMED
 
     @pytest.mark.parametrize("wrong", ["O", "o", "0"])
     def test_g_22_look_alikes_are_not_guessed(self, wrong: str) -> None:
         with pytest.raises(PeerMisbehaved, match="symbol 4 is an O or a zero"):
-            BackupCode.parse(EXAMPLE.replace("K-", f"{wrong}-", 1))
+            typed_code(EXAMPLE.replace("K-", f"{wrong}-", 1))
 
     @pytest.mark.parametrize("wrong", ["ı", "ſ", "ß", "\u212a", "Ａ", "І", "１", "_", ".", "\0"])
     def test_g_22_no_other_script_becomes_a_symbol(self, wrong: str) -> None:
         """Of these, upper-casing makes I, S, SS or leaves a letter that looks like one."""
         with pytest.raises(PeerMisbehaved, match="symbol 1 is in no backup code"):
-            BackupCode.parse(wrong + EXAMPLE[1:])
+            typed_code(wrong + EXAMPLE[1:])
 
     @pytest.mark.parametrize("typed", ["", " - ", EXAMPLE[:-1], EXAMPLE + "1", EXAMPLE * 1000])
     def test_g_22_too_few_and_too_many_are_counted(self, typed: str) -> None:
         count = len(typed.replace("-", "").strip())
         with pytest.raises(PeerMisbehaved, match=rf"^{count} symbols"):
-            BackupCode.parse(typed)
+            typed_code(typed)
 
 
 def test_z_01_a_code_never_prints() -> None:
     canary = Canary(EXAMPLE)
     with no_leak_in_logs(canary):
-        for where, printed in everything_printable(BackupCode.parse(EXAMPLE)):
+        for where, printed in everything_printable(typed_code(EXAMPLE)):
             canary.assert_absent(printed, where)
         for typed in (EXAMPLE + "X", EXAMPLE[:-1] + "0", EXAMPLE[:-1] + "ß"):
             with pytest.raises(E2eeError) as caught:
-                BackupCode.parse(typed)
+                typed_code(typed)
             error = caught.value
             assert error.__cause__ is None
             canary.assert_absent(f"{error} {error!r} {vars(error)}", "an error")
+            frames = traceback.TracebackException.from_exception(
+                secretly_parsed(Secret(typed.encode())), capture_locals=True
+            )
+            canary.assert_absent("".join(frames.format()), "a traceback with locals")
+
+
+def secretly_parsed(typed: Secret) -> E2eeError:
+    """Return the error, with the frames in which it was raised."""
+    try:
+        BackupCode.parse(typed)
+    except E2eeError as error:
+        return error
+    raise AssertionError

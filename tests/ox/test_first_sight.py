@@ -129,6 +129,29 @@ class TestSleepers:
         await juliet.ox.decide(romeo.jid, Fingerprint(ghost.name), Trust.AUTHENTICATED)
         assert await encrypted_to(juliet, romeo) == {key_id(ghost)}
 
+    async def test_g_11_what_it_signed_is_believed_no_more_once_another_is_vouched_for(
+        self, world: World
+    ) -> None:
+        real, ghost = forged(f"xmpp:{ROMEO}"), forged(f"xmpp:{ROMEO}")
+        juliet, romeo = await world.person(JULIET), await world.person(ROMEO, key=real.secret)
+        impostor = await world.person(ROMEO, key=ghost.secret)
+        world.announce(ROMEO, real.public, ghost.public)
+        for somebody in (romeo, impostor):
+            await somebody.gather(juliet)
+        await juliet.gather(romeo)
+        letter, stamp = await impostor.seal(juliet), world.clock()
+        opened = await juliet.open(letter, romeo)  # as first sight has it
+        await juliet.ox.decide(romeo.jid, Fingerprint(real.name), Trust.AUTHENTICATED)
+        async with refused(ErrorCode.UNDECIDED, juliet):
+            await juliet.ox.mark_handled(opened)
+        for when in (None, stamp):
+            with pytest.raises(TrustUndecided) as caught:
+                await juliet.open(letter, romeo, stamp=when)
+            assert caught.value.subjects == (ghost.name,)
+        assert await juliet.open(await romeo.seal(juliet), romeo)
+        await juliet.ox.decide(romeo.jid, Fingerprint(ghost.name), Trust.AUTHENTICATED)
+        await juliet.ox.mark_handled(opened)
+
     async def test_g_11_vouching_for_one_key_ends_first_sight(self, world: World) -> None:
         real, late = forged(f"xmpp:{ROMEO}"), forged(f"xmpp:{ROMEO}")
         juliet, romeo = await world.person(JULIET), world.stranger(ROMEO)

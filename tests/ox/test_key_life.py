@@ -31,6 +31,7 @@ from tests.support.forge import (
     new_p256,
     new_rsa,
     revoke,
+    sign,
 )
 
 JULIET = "xmpp:juliet@capulet.lit"
@@ -154,7 +155,11 @@ class TestExtend:
         )
 
     async def test_a_primary_key_of_another_kind_is_refused(self) -> None:
-        raw = bytes(pysequoia.Tsk.generate("xmpp:a@b.c", cipher_suite=pysequoia.CipherSuite.P256))
+        made = pysequoia.Tsk.generate("xmpp:a@b.c", cipher_suite=pysequoia.CipherSuite.P256)
+        packets = read_packets(bytes(made), most=99)
+        tags = [packet.tag for packet in packets]
+        without_subkeys = packets[: tags.index(Tag.SECRET_SUBKEY)]
+        raw = b"".join(write_packet(packet.tag, packet.body) for packet in without_subkeys)
         handle = await engine.adopt(Secret(raw))
         for work in (
             engine.extend(handle, NEXT_YEAR),
@@ -177,6 +182,33 @@ class TestRevoke:
         assert isinstance(error, PeerMisbehaved)
         opened = await engine.open(message, [revoked], [key.certificate.raw])
         assert opened.data == b"x"  # what was written before can still be read
+
+    @pytest.mark.parametrize("reason", [None, 0, 1, 2, 3, 4, 32, 100])
+    async def test_g_14_what_it_signed_before_is_believed_as_sequoia_believes_it(
+        self, reason: int | None
+    ) -> None:
+        key = forged(JULIET)
+        signature = sign(key.primary, b"x", created=datetime.now(UTC) - DAY)
+        for certificate in (
+            key.revoked(reason),
+            key.revoked(3).plus(revoke(key.primary, reason=1)),
+        ):
+            found = await engine.inspect(certificate.public)
+            assert found.revoked
+            if found.compromised:
+                await refused(engine.verify(b"x", signature, [found.raw]), ErrorCode.BAD_SIGNATURE)
+            else:
+                assert await engine.verify(b"x", signature, [found.raw])
+        both = await engine.merge(key.revoked(1).public, key.revoked(reason).public)
+        assert both.compromised is (await engine.inspect(key.revoked(reason).public)).compromised
+        assert not (await engine.inspect(key.public)).compromised
+
+    async def test_g_14_anothers_revocation_compromises_nothing(self) -> None:
+        key = forged(JULIET)
+        lie = revoke(key.primary, by=new_ed25519(), reason=2)
+        certificate = await engine.inspect(key.revoked(3).plus(lie).public)
+        assert certificate.revoked
+        assert not certificate.compromised
 
     async def test_every_shape_can_be_revoked(self, key: KeyHandle) -> None:
         assert (await engine.revoke(key, Revocation.COMPROMISED)).certificate.revoked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,8 @@ from e2ee.trust import Trust
 from ox.elements import METADATA_NODE, PublicKeyMetadata, PublicKeysList
 from ox.engine import Certificate
 from ox.key_record import ring_from_record, ring_to_record
-from ox.keys import KeyRing, KnownKey, names_jid, user_id
+from ox.keys import KeyRing, names_jid, user_id
+from ox.known_key import KnownKey
 
 JULIET = BareJid.parse("juliet@capulet.lit")
 TIME = datetime(2026, 11, 22, tzinfo=UTC)
@@ -29,7 +30,7 @@ def listed(*fingerprints: Fingerprint) -> PublicKeysList:
 
 def certificate(fingerprint: Fingerprint, *user_ids: str, raw: bytes = b"raw") -> Certificate:
     return Certificate(
-        fingerprint, raw, user_ids or ("xmpp:juliet@capulet.lit",), TIME, None, False, True
+        fingerprint, raw, user_ids or ("xmpp:juliet@capulet.lit",), TIME, None, False, False, True
     )
 
 
@@ -136,6 +137,21 @@ class TestAnnounce:
         back = struck.announce(listed(A), Trust.AUTOMATIC)
         assert [key.fingerprint for key in back.recipients] == [A]
 
+    def test_g_14_a_key_that_is_listed_again_is_fetched_again(self) -> None:
+        """What was not there to be fetched may have been its revocation."""
+        fetched = ring(A).deliver(certificate(A), A)
+        anew = PublicKeysList((PublicKeyMetadata(A, TIME + timedelta(days=1)),))
+        for withheld in (
+            fetched.announce(anew, Trust.AUTOMATIC).withdraw(A),
+            fetched.announce(listed(), Trust.AUTOMATIC).withdraw(A),
+        ):
+            assert withheld.missing == ()
+            for again in (anew, listed(A)):
+                back = withheld.announce(again, Trust.AUTOMATIC)
+                assert back.missing == ring(A).missing
+                assert back.deliver(certificate(A), A).missing == ()
+                assert back.withdraw(A).recipients == ()
+
     def test_g_10_lists_that_change_do_not_fill_the_ring(self) -> None:
         grown = ring(A).deliver(certificate(A, raw=b"raw"), A)
         for turn in range(20):
@@ -183,7 +199,7 @@ class TestDeliver:
 
     def test_a_new_key_must_name_the_jid(self) -> None:
         for user_ids in ((), ("xmpp:romeo@montague.lit",)):
-            nameless = Certificate(A, b"raw", user_ids, TIME, None, False, True)
+            nameless = Certificate(A, b"raw", user_ids, TIME, None, False, False, True)
             with pytest.raises(PeerMisbehaved) as caught:
                 ring(A).deliver(nameless, A)
             assert caught.value.code is ErrorCode.SIGNER_MISMATCH
@@ -191,7 +207,7 @@ class TestDeliver:
     def test_g_14_a_known_key_may_lose_its_name(self) -> None:
         """Else the copy from before its user id was revoked would stay."""
         known = ring(A).deliver(certificate(A, raw=b"old"), A)
-        nameless = Certificate(A, b"new", (), TIME, None, False, True)
+        nameless = Certificate(A, b"new", (), TIME, None, False, False, True)
         found = known.deliver(nameless, A).find(A)
         assert found is not None
         assert found.raw == b"new"
@@ -221,6 +237,17 @@ class TestDecide:
         for decided in (met.decide(A, Trust.DISTRUSTED), met.decide(B, Trust.AUTHENTICATED)):
             assert [key.fingerprint for key in decided.recipients] == [B]
 
+    def test_g_11_beside_one_that_was_vouched_for_first_sight_counts_no_more(self) -> None:
+        met = ring(A, B).deliver(certificate(A), A).deliver(certificate(B), B)
+        vouched = met.decide(A, Trust.AUTHENTICATED)
+        assert [key.fingerprint for key in vouched.accepted] == [A]
+        assert vouched.undecided == (B,)
+        assert trusts(vouched)[B] is Trust.AUTOMATIC  # as it was, should the user think again
+        for level in (Trust.DISTRUSTED, Trust.UNDECIDED):
+            assert [key.fingerprint for key in vouched.decide(A, level).accepted] == [B]
+        both = vouched.decide(B, Trust.AUTHENTICATED)
+        assert [key.fingerprint for key in both.accepted] == [A, B]
+
     @pytest.mark.parametrize("trust", Trust)
     def test_only_accepted_and_fetched_keys_are_recipients(self, trust: Trust) -> None:
         decided = ring(A).decide(A, trust)
@@ -235,6 +262,16 @@ class TestDecide:
         assert trusts(ours)[B] is Trust.AUTHENTICATED
         assert ours.listed
 
+    def test_a_former_key_of_our_own_is_remembered_and_counts_only_for_the_past(self) -> None:
+        former = ring(A).own(certificate(B), TIME).own(certificate(C), TIME)
+        for keys in ((C,), (B, C)):  # whoever lists it again brings nothing back
+            former = former.announce(listed(*keys), Trust.UNDECIDED)
+            assert [key.fingerprint for key in former.accepted] == [C]
+            past = {key.fingerprint for key in former.with_former_keys().accepted}
+            assert past == {B, C}
+        distrusted = former.decide(B, Trust.DISTRUSTED).with_former_keys()
+        assert [key.fingerprint for key in distrusted.accepted] == [C]
+
 
 RINGS = st.lists(
     st.builds(
@@ -243,6 +280,7 @@ RINGS = st.lists(
         st.sampled_from(list(Trust)),
         st.booleans(),
         st.none() | st.binary(min_size=1),
+        succeeded=st.booleans(),
     ),
     unique_by=lambda key: key.fingerprint,
 ).flatmap(
@@ -285,7 +323,7 @@ class TestRecord:
         assert caught.value.code is ErrorCode.STORE_CORRUPT
 
     def test_a_newer_record_is_left_alone(self) -> None:
-        newer = ring_to_record(ring(A)).replace(b'"format":3', b'"format":4')
+        newer = ring_to_record(ring(A)).replace(b'"format":4', b'"format":5')
         with pytest.raises(StoreFailed) as caught:
             ring_from_record(newer)
         assert caught.value.code is ErrorCode.STORE_TOO_NEW

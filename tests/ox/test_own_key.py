@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from e2ee import limits
 from e2ee.effects import Publish
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyEvents
 from e2ee.names import Fetch, Fingerprint, NodeAddress
 from e2ee.storage import Remove
 from e2ee.trust import Trust
+from e2ee.xmltree import Element
 from ox.certificates import check_certificate
-from ox.elements import PublicKeysList, data_node, metadata_address, read_pubkey
+from ox.elements import (
+    PublicKeysList,
+    data_node,
+    metadata_address,
+    read_pubkey,
+    write_pubkey,
+)
 from ox.engine import Revocation
 from ox.keys import user_id
-from tests.support.forge import Forged, certify, forged, new_ed25519, new_rsa
+from tests.support.forge import (
+    ENCRYPT,
+    Forged,
+    KeyPair,
+    bind,
+    certify,
+    forged,
+    new_curve25519,
+    new_ed25519,
+    new_elgamal,
+    new_p256,
+    new_rsa,
+    revoke,
+)
 from tests.support.ox_keys import key_id
 from tests.support.ox_world import Person, World, body, fingerprint_of, meet, recipients, refused
 
@@ -72,7 +94,7 @@ class TestRsa:
         assert await romeo.open(await juliet.seal(romeo), juliet)
         assert await juliet.open(await romeo.seal(juliet), romeo)
         await juliet.ox.extend(NEXT_YEAR)
-        await juliet.ox.revoke(Revocation.RETIRED)
+        await juliet.revoke(Revocation.RETIRED)
 
 
 class TestExtend:
@@ -148,7 +170,7 @@ class TestRevoke:
         juliet, romeo = two
         letter = await romeo.seal(juliet)
         juliet.world.ahead = LATER
-        await juliet.ox.revoke(Revocation.COMPROMISED)
+        await juliet.revoke(Revocation.COMPROMISED)
         raw, its_list = await published(juliet)
         assert (await romeo.ox.engine.inspect(raw)).revoked
         assert len(its_list.keys) == 1  # XEP-0373 §4.2 wants one or more
@@ -157,7 +179,7 @@ class TestRevoke:
         async with refused(ErrorCode.UNUSABLE_KEY, juliet):
             await juliet.ox.extend(None)
         async with refused(ErrorCode.UNUSABLE_KEY, juliet):
-            await juliet.ox.revoke(Revocation.RETIRED)
+            await juliet.revoke(Revocation.RETIRED)
         assert await juliet.open(letter, romeo)  # it still reads what was written to it
         await romeo.hear_of(juliet)
         async with refused(ErrorCode.UNUSABLE_KEY, romeo):
@@ -170,7 +192,7 @@ class TestRevoke:
         phones = (await phone.ox.own_key()).certificate.fingerprint
         gone = (await laptop.ox.own_key()).certificate.fingerprint
         world.ahead = LATER
-        await laptop.ox.revoke(Revocation.SUPERSEDED)
+        await laptop.revoke(Revocation.SUPERSEDED)
         _, its_list = await published(laptop)
         assert [key.fingerprint for key in its_list.keys] == [phones]
         await romeo.hear_of(laptop)  # the list says that it is gone, its node says why
@@ -187,7 +209,7 @@ class TestRevoke:
         juliet, romeo = two
         letter = await romeo.seal(juliet)
         juliet.world.ahead = LATER
-        await juliet.ox.revoke(Revocation.SUPERSEDED)
+        await juliet.revoke(Revocation.SUPERSEDED)
         await juliet.flush()
         successor = await juliet.ox.generate()
         _, its_list = await published(juliet)
@@ -206,7 +228,7 @@ class TestRevoke:
         laptop = await world.person(JULIET, key=(await phone.ox.own_key()).material)
         await meet(laptop, romeo)
         world.ahead = LATER
-        await phone.ox.revoke(Revocation.COMPROMISED)
+        await phone.revoke(Revocation.COMPROMISED)
         await phone.flush()
         await laptop.hear_of(phone)
         async with refused(ErrorCode.UNUSABLE_KEY, laptop):
@@ -216,7 +238,7 @@ class TestRevoke:
     async def test_g_14_an_older_copy_does_not_undo_it(self, two: tuple[Person, Person]) -> None:
         juliet, _ = two
         before = await juliet.ox.export_public()
-        await juliet.ox.revoke(Revocation.COMPROMISED)
+        await juliet.revoke(Revocation.COMPROMISED)
         await juliet.fetch_key(before)
         assert (await juliet.ox.own_key()).certificate.revoked
 
@@ -232,6 +254,91 @@ class TestRevoke:
         assert [key.fingerprint for key in its_list.keys] == [other.name]
         assert await juliet.open(letter, romeo)
 
+    async def test_z_13_only_the_key_that_was_shown_is_revoked(self, world: World) -> None:
+        shown, other = forged(f"xmpp:{JULIET}"), forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=shown.secret)
+        await juliet.adopt(other.secret, replacing=Fingerprint(shown.name))
+        async with refused(ErrorCode.API_MISUSE, juliet):
+            await juliet.ox.revoke(Fingerprint(shown.name), Revocation.COMPROMISED)
+        await juliet.ox.revoke(Fingerprint(other.name), Revocation.COMPROMISED)
+
+    async def test_what_a_key_signed_that_is_replaced_is_ours_in_the_archive(
+        self, world: World
+    ) -> None:
+        former, key = forged(f"xmpp:{JULIET}"), forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=former.secret)
+        romeo = await world.person(ROMEO)
+        await meet(juliet, romeo)
+        said, stamp = await juliet.seal(romeo), world.clock()
+        name = Fingerprint(former.name)
+        await juliet.adopt(key.secret, replacing=name)
+        await juliet.flush()
+        for listed in ((key.public,), (key.public, former.public)):
+            world.ahead += LATER
+            world.announce(JULIET, *listed)
+            await juliet.hear_of(juliet)
+            opened = await juliet.open(said, juliet, to=romeo, stamp=stamp)
+            assert opened.signer == name
+        await juliet.ox.mark_handled(opened)
+        late = await world.person(JULIET, key=former.secret)
+        await late.gather(romeo)
+        async with refused(ErrorCode.UNDECIDED, juliet):  # it signs no more news
+            await juliet.open(await late.seal(romeo), juliet, to=romeo)
+
+    async def test_g_14_but_not_of_one_that_is_compromised_or_distrusted(
+        self, world: World
+    ) -> None:
+        former, key = forged(f"xmpp:{JULIET}"), forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=former.secret)
+        romeo = await world.person(ROMEO)
+        await meet(juliet, romeo)
+        said, stamp = await juliet.seal(romeo), world.clock()
+        await juliet.adopt(key.secret, replacing=Fingerprint(former.name))
+        await juliet.flush()
+        await juliet.ox.decide(juliet.jid, Fingerprint(former.name), Trust.DISTRUSTED)
+        async with refused(ErrorCode.BAD_SIGNATURE, juliet):
+            await juliet.open(said, juliet, to=romeo, stamp=stamp)
+        await juliet.ox.decide(juliet.jid, Fingerprint(former.name), Trust.UNDECIDED)
+        assert await juliet.open(said, juliet, to=romeo, stamp=stamp)
+        await juliet.fetch_key(former.revoked().public)
+        world.announce(JULIET, key.public)
+        await juliet.hear_of(juliet)
+        async with refused(ErrorCode.BAD_SIGNATURE, juliet):
+            await juliet.open(said, juliet, to=romeo, stamp=stamp)
+
+    async def test_g_14_its_revocation_is_published_again_where_it_was_undone(
+        self, world: World
+    ) -> None:
+        key = forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=key.secret)
+        await juliet.revoke(Revocation.COMPROMISED)
+        await juliet.ox.generate()
+        await juliet.flush()
+        node = NodeAddress(juliet.jid, data_node(Fingerprint(key.name)))
+        spoiled: tuple[Element | None, ...] = (write_pubkey(key.public), None)
+        for day, payload in enumerate(spoiled):
+            world.ahead = day * DAY
+            for repetition in range(3):
+                await juliet.ox.feed(Fetch(node), payload)
+                effects = await juliet.flush()
+                assert len(effects) == (1 if repetition == 0 else 0)
+            assert (await juliet.ox.engine.inspect(read_pubkey(world.nodes[node]))).revoked
+            await juliet.ox.feed(Fetch(node), world.nodes[node])
+            assert await juliet.flush() == []
+        async with refused(ErrorCode.MALFORMED, juliet):  # and so is one that is none: fed as None
+            await juliet.ox.feed(Fetch(node), write_pubkey(b"no key"))
+
+    async def test_g_14_what_was_replaced_and_not_revoked_is_published_no_more(
+        self, world: World
+    ) -> None:
+        former = forged(f"xmpp:{JULIET}")
+        juliet = await world.person(JULIET, key=former.secret)
+        await juliet.adopt(forged(f"xmpp:{JULIET}").secret, replacing=Fingerprint(former.name))
+        await juliet.flush()
+        node = NodeAddress(juliet.jid, data_node(Fingerprint(former.name)))
+        await juliet.ox.feed(Fetch(node), None)
+        assert await juliet.flush() == []
+
     async def test_g_14_a_copy_from_before_it_is_replaced_in_public(self, world: World) -> None:
         """Another device had an older change in its outbox, on the same day."""
         key = forged(f"xmpp:{JULIET}")
@@ -241,7 +348,7 @@ class TestRevoke:
         await phone.hear_of(phone)
         await phone.ox.extend(NEXT_YEAR)
         world.ahead = 2 * LATER
-        await laptop.ox.revoke(Revocation.COMPROMISED)
+        await laptop.revoke(Revocation.COMPROMISED)
         await laptop.flush()
         await phone.flush()
         await laptop.hear_of(phone)
@@ -258,7 +365,7 @@ class TestRevoke:
         """No list names it any more."""
         key = forged(f"xmpp:{JULIET}")
         phone = await world.person(JULIET, key=key.secret)
-        await phone.ox.revoke(Revocation.COMPROMISED)
+        await phone.revoke(Revocation.COMPROMISED)
         await phone.ox.generate()
         await phone.flush()
         laptop = world.stranger(JULIET)
@@ -309,11 +416,56 @@ class TestRevoke:
         await meet(juliet, romeo)
         letter = await romeo.seal(juliet)
         former = (await juliet.ox.own_key()).certificate.fingerprint
-        await juliet.ox.revoke(Revocation.RETIRED)
+        await juliet.revoke(Revocation.RETIRED)
         await juliet.ox.generate()
         await juliet.write(Remove((JULIET, "ox", "succeeded", former)))
         async with refused(ErrorCode.CANNOT_DECRYPT, juliet):
             await juliet.open(letter, romeo)
+
+
+class TestUnfit:
+    """A key that others would encrypt to so that we cannot decrypt is not adopted."""
+
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    @pytest.mark.parametrize("beside", [0, 1, limits.MAX_ENCRYPTION_KEYS])
+    async def test_an_encryption_subkey_that_we_cannot_use_is_refused(
+        self, world: World, beside: int, new_subkey: Callable[[], KeyPair]
+    ) -> None:
+        """Also one that we would not encrypt to ourselves, and others would."""
+        primary, subkey = new_rsa(2048), new_subkey()
+        others = [new_curve25519() for _ in range(beside)]
+        parts = [
+            part for each in (subkey, *others) for part in (each, bind(primary, each, ENCRYPT))
+        ]
+        key = Forged(
+            primary,
+            subkey,
+            (certify(primary, user_id(world.stranger(JULIET).jid).encode()), *parts),
+        )
+        juliet = world.stranger(JULIET)
+        await juliet.gather(juliet)
+        async with refused(ErrorCode.UNSUPPORTED_ALGORITHM, juliet):
+            await juliet.ox.adopt(key.secret)
+
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    async def test_one_that_another_program_added_stops_nothing(
+        self, world: World, new_subkey: Callable[[], KeyPair]
+    ) -> None:
+        key, added = forged(f"xmpp:{JULIET}"), new_subkey()
+        juliet, romeo = await world.person(JULIET, key=key.secret), await world.person(ROMEO)
+        await juliet.fetch_key(key.plus(added, bind(key.primary, added, ENCRYPT)).public)
+        await meet(juliet, romeo)
+        assert await juliet.open(await romeo.seal(juliet), romeo)
+        assert await juliet.open(await juliet.seal(juliet), juliet)
+
+    @pytest.mark.parametrize("new_subkey", [new_p256, new_elgamal])
+    async def test_one_that_is_revoked_does_not_matter(
+        self, world: World, new_subkey: Callable[[], KeyPair]
+    ) -> None:
+        key, dead = forged(f"xmpp:{JULIET}"), new_subkey()
+        bound = bind(key.primary, dead, ENCRYPT), revoke(key.primary, dead)
+        juliet = await world.person(JULIET, key=key.plus(dead, *bound).secret)
+        assert await juliet.open(await juliet.seal(juliet), juliet)
 
 
 class TestExport:

@@ -26,7 +26,8 @@ from ox.elements import (
     write_pubkey,
 )
 from ox.key_record import ring_from_record, ring_to_record
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 from tests.support.anchors import memory_with
 from tests.support.forge import forged
 from tests.support.ox_world import (
@@ -370,7 +371,9 @@ class TestRing:
         assert ring_from_record(first) == self.RING
         second = (FROZEN / "key-ring-2.json").read_bytes()
         assert ring_from_record(second) == self.RING.renewed(Renewal(3))
-        assert b'"format":3' in ring_to_record(self.RING)
+        third = ring_from_record((FROZEN / "key-ring-3.json").read_bytes())
+        assert third.keys[1:] == self.RING.renewed(Renewal(3)).keys[1:]
+        assert b'"format":4' in ring_to_record(self.RING)
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -393,11 +396,12 @@ class TestRing:
         assert caught.value.code is ErrorCode.STORE_CORRUPT
 
     def test_a_renewed_ring_is_stored_and_read(self) -> None:
-        a, *others = self.RING.renewed(Renewal(3)).keys
+        a, b, c, d = self.RING.renewed(Renewal(3)).keys
         dated = replace(a, raw=b"the key of A", former=None, date=DATE, changed=True)
-        renewed = replace(self.RING, keys=(dated, *others), renewal=3, listed=False)
+        former = replace(c, succeeded=True)
+        renewed = replace(self.RING, keys=(dated, b, former, d), renewal=3, listed=False)
         assert ring_from_record(ring_to_record(renewed)) == renewed
-        assert (FROZEN / "key-ring-3.json").read_bytes() == ring_to_record(renewed)
+        assert (FROZEN / "key-ring-4.json").read_bytes() == ring_to_record(renewed)
 
     @pytest.mark.parametrize(
         "renewal", [b"Infinity", b"NaN", b'"3"', b"3.0", b"-1", b"true", b"1e999"]

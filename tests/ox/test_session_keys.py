@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
 import pysequoia
@@ -11,18 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2ee import limits
 from e2ee.errors import CannotDecrypt, ErrorCode, PeerMisbehaved
 from e2ee.secret import Secret
-from ox.ciphers import Symmetric, rsa_encrypt, wrap_key
+from ox.certificates import check_secret_key
+from ox.ciphers import RsaPrivate, Symmetric, rsa_encrypt, wrap_key
 from ox.container import unwrap, wrap
 from ox.ecdh import open_ecdh, open_x25519
 from ox.grammar import check_encrypted_message, check_signed_payload
+from ox.key_life import only_signing
 from ox.key_packets import X25519, Algorithm, Ecdh, PublicKey, Rsa
 from ox.packets import Tag, read_packets, write_mpi, write_packet
-from ox.pkesk import Pkesk, read_pkesk, session_keys, write_pkesk
+from ox.pkesk import Pkesk, decryption_keys, read_pkesk, session_keys, write_pkesk
 from ox.s2k import Hash, Specifier, derive
 from ox.session_key import SessionKey
 from ox.skesk import open_skesk, read_skesk, write_skesk
+from tests.support.forge import CERTIFY_AND_SIGN, ENCRYPT, Forged, bind, certify, new_rsa
 from tests.support.openpgp import (
     PASSPHRASE,
     cfb,
@@ -141,6 +146,37 @@ def test_g_18_only_what_may_be_ours_costs_a_private_operation(
     other = Pkesk(bytes(8), 1, b"another algorithm")
     list(session_keys([*foreign, named, other, Pkesk(bytes(8), 18, b"hidden")], [key], os.urandom))
     assert tried == [b"named", b"hidden"]
+
+
+def test_g_18_hidden_ways_in_are_tried_a_few_and_named_ones_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[tuple[bytes, object]] = []
+    monkeypatch.setattr(
+        "ox.pkesk._open_rsa", lambda pkesk, private, _: tried.append((pkesk.fields, private))
+    )
+    (key, *_) = decryption_keys_of(sequoia_key("rsa")[1])
+    ours = [replace(key, private=object.__new__(RsaPrivate)) for _ in range(16)]
+    signing = replace(key, private=object.__new__(RsaPrivate), hidden=False)
+    hidden = [Pkesk(bytes(8), 1, b"%d" % n) for n in range(31)]
+    named = Pkesk(key.public.key_id, 1, b"named")
+    list(session_keys([*hidden, named], [signing, *ours], os.urandom))
+    assert len(tried) == limits.MAX_PRIVATE_OPERATIONS
+    assert [fields for fields, _ in tried[:17]] == [b"named"] * 17
+    assert [fields for fields, _ in tried[17:48]] == [each.fields for each in hidden]
+    assert {private for fields, private in tried[17:48]} == {ours[0].private}
+    assert signing.private not in {private for fields, private in tried[1:]}
+
+
+def test_g_18_a_primary_that_only_signs_is_not_tried_for_hidden_ones() -> None:
+    name = b"xmpp:juliet@capulet.lit"
+    primary, subkey = new_rsa(2048), new_rsa(2048, number=1)
+    both = bytes((CERTIFY_AND_SIGN[0] | ENCRYPT[0],))
+    for flags, hidden in ((CERTIFY_AND_SIGN, False), (both, True)):
+        parts = (certify(primary, name, flags=flags), subkey, bind(primary, subkey, ENCRYPT))
+        material = Forged(primary, subkey, parts).secret
+        found = decryption_keys(check_secret_key(material), only_signing(material))
+        assert [key.hidden for key in found] == [hidden, True]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,6 +61,22 @@ class TestSinceItWasOpened:
         assert again.retired
         await stage.juliet.ox.mark_handled(again)
 
+    @pytest.mark.parametrize("reason", [0, 2, None])
+    async def test_g_14_its_retired_signer_turns_out_to_be_compromised(
+        self, stage: Stage, reason: int | None
+    ) -> None:
+        letter, stamp = await stage.romeo.seal(stage.juliet), stage.world.clock()
+        await asyncio.sleep(1.1)  # a revocation tells its second
+        key = stage.romeos_key
+        await stage.juliet.fetch_key(key.revoked(reason=3).public, of=stage.romeo)
+        opened = await stage.juliet.open(letter, stage.romeo, stamp=stamp)
+        assert opened.retired
+        await stage.juliet.fetch_key(key.revoked(reason=reason).public, of=stage.romeo)
+        async with refused(ErrorCode.BAD_SIGNATURE, stage.juliet):
+            await stage.juliet.open(letter, stage.romeo, stamp=stamp)
+        async with refused(ErrorCode.BAD_SIGNATURE, stage.juliet):
+            await stage.juliet.ox.mark_handled(opened)
+
 
 class TestReplay:
     async def test_g_08_what_was_handled_is_not_opened_again(self, stage: Stage) -> None:

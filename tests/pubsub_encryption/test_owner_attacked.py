@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from e2ee import limits
-from e2ee.errors import ApiMisuse, ErrorCode
+from e2ee.errors import ApiMisuse, ErrorCode, TrustUndecided
 from e2ee.names import BareJid, Fingerprint, NodeAddress, SecretId
 from e2ee.secret import Secret
 from e2ee.storage import Put
@@ -16,12 +16,12 @@ from e2ee.trust import BlindTrustOnFirstSight, Trust
 from e2ee.xmltree import element
 from ox.engine import KeyHandle
 from ox.key_record import ring_to_record
-from ox.keys import KnownKey
+from ox.known_key import KnownKey
 from pubsub_encryption.elements import Reason
 from pubsub_encryption.node_secret import NodeSecret, SecretState
 from pubsub_encryption.sharing import known_nodes, load_keychain, receive, save_keychain
 from tests.support.blog import blog_of, cast, share
-from tests.support.node_world import Network, entry
+from tests.support.node_world import Network, Person, entry
 from tests.support.ox_world import dump, refused
 
 
@@ -55,6 +55,36 @@ async def test_n_02_a_distrusted_owners_key_encrypts_nothing_any_more() -> None:
     assert error.value.code is ErrorCode.NO_ACTIVE_SECRET
     await romeo.node(blog).disapprove(await juliet.fingerprint())
     assert not (await romeo.node(blog).keychain()).approved
+
+
+@pytest.mark.parametrize("struck", [False, True])
+async def test_n_02_what_first_sight_vouched_for_waits_once_the_owner_is_verified(
+    struck: bool,
+) -> None:
+    """The service added a key to the owner's before anybody looked, and shared a secret by it."""
+    network, (juliet, romeo) = await cast("juliet", "romeo")
+    reader, owner, ghost = (Person(network, each) for each in (romeo.jid, juliet.jid, juliet.jid))
+    await reader.learn(reader.jid)
+    await reader.ox.generate()
+    await reader.flush()
+    for device in (owner, ghost):
+        await device.learn(juliet.jid)
+        await device.ox.generate()
+        await device.flush()
+        await device.learn(reader.jid)
+    await reader.learn(juliet.jid)
+    blog = blog_of(juliet)
+    await reader.read(await ghost.write_to(reader, share(network, blog, "evil")))
+    await reader.node(blog).encrypt(entry("before"))
+    if struck:
+        network.announce(str(juliet.jid), (await owner.ox.own_key()).certificate.raw)
+        await reader.hear_of(juliet)
+    await reader.ox.decide(juliet.jid, await owner.fingerprint(), Trust.AUTHENTICATED)
+    with pytest.raises(TrustUndecided) as error:
+        await reader.node(blog).encrypt(entry("after"))
+    assert error.value.subjects == (await ghost.fingerprint(),)
+    await reader.ox.decide(juliet.jid, await ghost.fingerprint(), Trust.AUTHENTICATED)
+    await reader.node(blog).encrypt(entry("it was hers"))
 
 
 async def test_n_02_nor_is_it_handed_to_newcomers() -> None:

@@ -140,7 +140,11 @@ class TestAuthority:
         await romeo.node(blog).approve(juliet.jid, await anew.fingerprint())
         (keychain,) = await romeo.read(letter)
         assert {secret.id for secret in keychain.secrets} == {"s", "t"}
-        await romeo.read(await juliet.write_to(romeo, share(network, blog, "u")))  # the old key too
+        of_the_old_one = await juliet.write_to(romeo, share(network, blog, "u"))
+        async with refused(ErrorCode.UNDECIDED, romeo):
+            await romeo.read(of_the_old_one)
+        await romeo.ox.decide(juliet.jid, await juliet.fingerprint(), Trust.AUTHENTICATED)
+        await romeo.read(of_the_old_one)
 
     async def test_n_03_a_revocation_by_another_is_refused(self) -> None:
         network, (juliet, romeo, tybalt) = await cast("juliet", "romeo", "tybalt")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import jsonschema
 from click.testing import CliRunner, Result
@@ -21,6 +23,7 @@ from e2ee.stores.sqlite import SqliteStore
 from ox.packets import Tag, read_packets
 from tests.support.ox_keys import JULIET, ROMEO
 from tests.support.ox_world import Person, World, meet
+from tests.support.source import ROOT
 from xmpp_e2ee.cli import main
 
 __all__ = ["Home", "assert_no_secret", "secrets_in"]
@@ -68,6 +71,7 @@ _KEY = _closed(
     waits=_FLAG,
     announced=_FLAG,
     named=_FLAG,
+    events=_array(_closed(news={"enum": ["new", "changed", "gone", "revoked"]}, time=_TIME)),
     certificate=_or_null(_CERTIFICATE),
 )
 _CHANGED = {"fingerprint": _FINGERPRINT, "waiting": _COUNT}
@@ -84,6 +88,7 @@ _SCHEMAS = {
         jid=_TEXT,
         decisions=_array(_closed(fingerprint=_FINGERPRINT, before=_TRUST, after=_TRUST)),
     ),
+    "extend": _of_account(**_CHANGED),
     "revoke": _of_account(**_CHANGED),
 }
 """What docs/cli.md promises."""
@@ -136,6 +141,19 @@ class Home:
             assert result.stdout == ""
         assert_no_secret(result.stdout_bytes + result.stderr_bytes, self.secrets())
         return result
+
+    def program(
+        self, command: str, *arguments: str | Path, output: IO[bytes]
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command on Juliet's account as a program that prints to ``output``."""
+        words = ["-m", "xmpp_e2ee", "key", command, self.address, "--account", JULIET]
+        return subprocess.run(
+            [sys.executable, *words, *map(str, arguments)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
 
     def told(self, command: str, *arguments: str | Path) -> dict[str, Any]:
         """Run with ``--json`` and return the object, which fits its schema."""

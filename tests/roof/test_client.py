@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,21 +21,30 @@ from e2ee.effects import (
     Publish,
     Retract,
 )
-from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, TrustUndecided
-from e2ee.names import BareJid, Fingerprint, ItemId, NodeAddress
+from e2ee.errors import DataMissing, E2eeError, ErrorCode, PeerMisbehaved, TrustUndecided
+from e2ee.key_events import KeyEvents, KeyNews
+from e2ee.names import BareJid, Fetch, Fingerprint, ItemId, Jid, NodeAddress
 from e2ee.outbox import queued
+from e2ee.primitives import NativePrimitives
+from e2ee.trust import Trust
 from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
+from ox.backup import open_backup, restore, seal_backup
+from ox.backup_code import BackupCode
 from ox.elements import (
     METADATA_NODE,
     PublicKeyMetadata,
     PublicKeysList,
     data_node,
+    metadata_address,
     write_pubkey,
 )
+from ox.engine import Revocation
+from ox.engine_sequoia import SequoiaEngine
 from pubsub_encryption import ClearItem, UnreadableItem
 from tests.roof.world import (
     JULIET,
+    NURSE,
     ROMEO,
     TYBALT,
     World,
@@ -45,6 +54,7 @@ from tests.roof.world import (
     payloads,
     titles,
 )
+from tests.support.forge import forged
 from xmpp_e2ee.client import Client, ItemsArrived, SecretsArrived
 from xmpp_e2ee.pubsub import request_for
 from xmpp_e2ee.service import Session
@@ -59,12 +69,25 @@ def world() -> World:
 
 
 class Wire:
-    """A transport that a test interferes with."""
+    """A transport that a test interferes with.
+
+    Attributes:
+        busy: of which nodes the next requests are answered with which error.
+        asked: how often something was fetched.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.busy: dict[NodeAddress, str] = {}
+        self.asked = 0
 
     async def request(self, to: BareJid, kind: IqKind, payload: Element) -> Element | None:
+        items = payload.optional(ns.PUBSUB, "items")
+        if items is not None:
+            self.asked += 1
+            node = NodeAddress(to, items.require("node"))
+            if node in self.busy:
+                raise StanzaRefused(self.busy[node])
         return await self.session.request(to, kind, payload)
 
     async def send(self, to: BareJid, stanza_id: str, children: Sequence[Element]) -> None:
@@ -232,13 +255,205 @@ class TestKeys:
             await blog.grant(TYBALT)
         assert (await blog.keychain()).members == {ROMEO}
 
+    async def test_what_is_published_of_a_key_is_looked_at_before_it_is_taken_over(
+        self, world: World
+    ) -> None:
+        """The list first, which does not name the key, then the key."""
+        juliet, _ = await world.client(JULIET)
+        former = await juliet.ox.own_key()
+        code = BackupCode.generate(juliet.ox.ports.primitives)
+        sealed = await seal_backup(juliet.ox, code)
+        await juliet.ox.revoke(former.certificate.fingerprint, Revocation.COMPROMISED)
+        await juliet.ox.generate()
+        await juliet.flush()
+        tablet = Client(JULIET, empty_ports(), juliet.ox.engine, world.connect(JULIET, "tablet"))
+        backup = await open_backup(tablet.ox, sealed, code)
+        (name,) = backup.fingerprints
+        for take in (
+            lambda: tablet.ox.adopt(former.material),
+            lambda: restore(tablet.ox, backup, chosen=name),
+        ):
+            with pytest.raises(PeerMisbehaved, match="revoked"):
+                await tablet.supplied(take)
+
+    async def test_a_key_is_restored_from_its_backup(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        code = BackupCode.generate(juliet.ox.ports.primitives)
+        sealed = await seal_backup(juliet.ox, code)
+        tablet = Client(JULIET, empty_ports(), juliet.ox.engine, world.connect(JULIET, "tablet"))
+        backup = await open_backup(tablet.ox, sealed, code)
+        restored = await tablet.supplied(lambda: restore(tablet.ox, backup))
+        assert restored == (await juliet.ox.own_key()).certificate.fingerprint
+
+    async def test_an_unlisted_key_is_adopted(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        other = forged(f"xmpp:{JULIET}")
+        own = (await juliet.ox.own_key()).certificate.fingerprint
+        adopted = await juliet.supplied(lambda: juliet.ox.adopt(other.secret, replacing=own))
+        assert adopted == other.name
+
+    async def test_r_15_what_is_of_no_use_is_fetched_once(self, world: World) -> None:
+        """A list that is none stays missing; nobody goes round in circles."""
+        juliet = Client(
+            JULIET, empty_ports(), SequoiaEngine(NativePrimitives()), world.connect(JULIET)
+        )
+        options = ((ACCESS_MODEL, "open"),)
+        await juliet.perform(Publish(NodeAddress(JULIET, METADATA_NODE), None, entry("x"), options))
+        with pytest.raises(DataMissing):
+            await juliet.supplied(juliet.ox.generate)
+
     async def test_who_announces_nothing_has_no_key(self, world: World) -> None:
         juliet, _ = await world.client(JULIET)
+        world.connect(ROMEO)
         blog = await world.blog(juliet)
         await juliet.gather({ROMEO})
         with pytest.raises(PeerMisbehaved) as refused:
             await blog.grant(ROMEO)
         assert refused.value.code is ErrorCode.UNUSABLE_KEY
+
+
+ERRORS = ["remote-server-timeout", "internal-server-error", "forbidden", "service-unavailable"]
+
+
+class TestServices:
+    """Only ``item-not-found`` means that nothing is there."""
+
+    @pytest.mark.parametrize("error", ERRORS)
+    async def test_g_14_no_error_strikes_a_key(self, world: World, error: str) -> None:
+        wire = Wire(world.connect(JULIET))
+        juliet, _ = await world.client(JULIET, wire.session, wire)
+        romeo, _ = await world.client(ROMEO)
+        await juliet.gather({ROMEO})
+        name = (await romeo.ox.own_key()).certificate.fingerprint
+        await juliet.ox.decide(ROMEO, name, Trust.AUTHENTICATED)
+        key, keys = NodeAddress(ROMEO, data_node(name)), metadata_address(ROMEO)
+        for busy in ({keys: error}, {key: error}):
+            wire.busy = busy
+            await redate(juliet, ROMEO, name)
+            with pytest.raises(StanzaRefused, match=error):
+                await juliet.incoming(news_of(ROMEO))
+            assert await juliet.ox.seal([entry("x")], {ROMEO})
+        wire.busy = {}
+        await juliet.gather({ROMEO})
+        assert await juliet.ox.missing({ROMEO}) == ()
+        assert [each.trust for each in (await juliet.ox.keys(ROMEO)).accepted] == [
+            Trust.AUTHENTICATED
+        ]
+
+    @pytest.mark.parametrize("error", ERRORS)
+    async def test_g_12_no_key_is_made_while_our_list_is_unknown(
+        self, world: World, error: str
+    ) -> None:
+        laptop, _ = await world.client(JULIET)
+        name = (await laptop.ox.own_key()).certificate.fingerprint
+        wire = Wire(world.connect(JULIET, "phone 2"))
+        phone = Client(JULIET, empty_ports(), laptop.ox.engine, wire)
+        wire.busy = {metadata_address(JULIET): error}
+        for ask in (lambda: phone.gather({JULIET}), lambda: phone.supplied(phone.ox.generate)):
+            with pytest.raises(StanzaRefused, match=error):
+                await ask()
+        with pytest.raises(DataMissing):
+            await phone.ox.generate()
+        wire.busy = {}
+        made = await phone.supplied(phone.ox.generate)
+        await phone.flush()
+        await laptop.incoming(news_of(JULIET))
+        listed = {key.fingerprint for key in (await laptop.ox.keys(JULIET)).keys if key.announced}
+        assert listed == {name, made}
+
+    async def test_one_service_holds_up_nobody_elses_keys(self, world: World) -> None:
+        wire = Wire(world.connect(JULIET))
+        juliet, _ = await world.client(JULIET, wire.session, wire)
+        await world.client(ROMEO)
+        wire.busy = {metadata_address(NURSE): "remote-server-timeout"}
+        with pytest.raises(StanzaRefused):
+            await juliet.gather({NURSE, ROMEO})
+        assert await juliet.ox.seal([entry("x")], {ROMEO})
+        assert not (await juliet.ox.keys(NURSE)).listed
+
+    async def test_g_14_a_copy_that_is_none_strikes_no_key_that_is_known(
+        self, world: World
+    ) -> None:
+        juliet, _ = await world.client(JULIET)
+        romeo, _ = await world.client(ROMEO)
+        await juliet.gather({ROMEO})
+        name = (await romeo.ox.own_key()).certificate.fingerprint
+        broken = Publish(NodeAddress(ROMEO, data_node(name)), None, write_pubkey(b"no key"))
+        await romeo.perform(broken)
+        await redate(juliet, ROMEO, name)
+        await juliet.gather({ROMEO})
+        assert await juliet.ox.seal([entry("x")], {ROMEO})
+        assert await juliet.ox.missing({ROMEO})  # asked for again, some time
+
+    async def test_g_12_nor_does_it_keep_us_from_our_own(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        name = (await juliet.ox.own_key()).certificate.fingerprint
+        broken = Publish(NodeAddress(JULIET, data_node(name)), None, write_pubkey(b"no key"))
+        await juliet.perform(broken)
+        await redate(juliet, JULIET, name)
+        await juliet.gather({JULIET})
+        await juliet.ox.extend(None)
+
+
+class TestNewsOfKeys:
+    """XEP-0373 §4.5."""
+
+    async def test_g_14_a_revocation_arrives(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        romeo, _ = await world.client(ROMEO)
+        await juliet.gather({ROMEO})
+        name = (await romeo.ox.own_key()).certificate.fingerprint
+        await juliet.ox.decide(ROMEO, name, Trust.AUTHENTICATED)
+        await romeo.ox.revoke(name, Revocation.COMPROMISED)
+        await romeo.flush()
+        await redate(juliet, ROMEO, name)
+        assert await juliet.incoming(news_of(ROMEO)) is None
+        with pytest.raises(PeerMisbehaved) as caught:
+            await juliet.ox.seal([entry("x")], {ROMEO})
+        assert caught.value.code is ErrorCode.UNUSABLE_KEY
+        events = await KeyEvents(juliet.ox.ports.store, JULIET).pending()
+        assert [(each.jid, each.news) for each in events] == [(ROMEO, KeyNews.REVOKED)]
+
+    async def test_a_new_key_arrives(self, world: World) -> None:
+        juliet, _ = await world.client(JULIET)
+        romeo, _ = await world.client(ROMEO)
+        await juliet.gather({ROMEO})
+        own = (await romeo.ox.own_key()).certificate.fingerprint
+        other = forged(f"xmpp:{ROMEO}")
+        await romeo.supplied(lambda: romeo.ox.adopt(other.secret, replacing=own))
+        await romeo.flush()
+        await juliet.incoming(news_of(ROMEO))
+        known = (await juliet.ox.keys(ROMEO)).find(Fingerprint(other.name))
+        assert known is not None
+        assert known.raw is not None
+
+    async def test_g_10_nobody_whom_we_never_wrote_to_makes_us_ask(self, world: World) -> None:
+        wire = Wire(world.connect(JULIET))
+        juliet, _ = await world.client(JULIET, wire.session, wire)
+        await world.client(TYBALT)
+        before = wire.asked
+        assert await juliet.incoming(news_of(TYBALT)) is None
+        assert await juliet.incoming(news_of(ROMEO, of=Jid(TYBALT, "phone"))) is None
+        assert wire.asked == before
+        assert (await juliet.ox.keys(TYBALT)).keys == ()
+
+
+def news_of(jid: BareJid, *, of: Jid | None = None) -> Element:
+    """Return the notification that somebody has a new list of keys; it need not say which."""
+    items = element(
+        ns.PUBSUB_EVENT,
+        "items",
+        {"node": METADATA_NODE},
+        element(ns.PUBSUB_EVENT, "item", {"id": "current"}),
+    )
+    attributes = {"from": str(of or jid), "to": str(Jid(JULIET, "phone"))}
+    return element(ns.CLIENT, "message", attributes, element(ns.PUBSUB_EVENT, "event", None, items))
+
+
+async def redate(client: Client, jid: BareJid, name: Fingerprint) -> None:
+    """Let an older list be what a client knows, so that the present one is news."""
+    before = PublicKeyMetadata(name, datetime.now(UTC) - timedelta(days=1))
+    await client.ox.feed(Fetch(metadata_address(jid)), PublicKeysList((before,)).to_xml())
 
 
 class TestIncoming:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from e2ee.effects import Publish
+from e2ee.key_events import KeyEvents
 from e2ee.lexical import parse_time
 from e2ee.trust import Trust
 from ox.uri import KeyUri
@@ -192,8 +193,50 @@ class TestShow:
         home.use(meet)
         assert "        EXPIRED\n" in home.run("show", ROMEO).stdout
 
+    def test_what_happened_to_keys_is_shown_until_a_client_has_shown_it(self, home: Home) -> None:
+        _, romeos = home.meet_romeo()
+        home.told("trust", ROMEO, romeos, "authenticated")
+        assert keys_of(home, ROMEO)[0]["events"] == []
+        ghost = forged(f"xmpp:{ROMEO}")
+        home.world.announce(ROMEO, ghost.public)
+
+        async def hear(juliet: Person) -> None:
+            await juliet.hear_of(home.world.stranger(ROMEO))
+
+        home.use(hear)
+        for _ in range(2):
+            events = {key["fingerprint"]: key["events"] for key in keys_of(home, ROMEO)}
+            assert [event["news"] for event in events[romeos]] == ["gone"]
+            assert [event["news"] for event in events[ghost.name]] == ["changed"]
+        told = home.run("show", ROMEO).stdout
+        assert "gone: it was believed, and is announced no more (learned on 2" in told
+        assert "new: it appeared beside a key that you authenticated (learned on 2" in told
+
+        async def show(juliet: Person) -> None:
+            events = KeyEvents(juliet.store, juliet.jid)
+            await events.shown(await events.pending())
+
+        home.use(show)
+        assert [key["events"] for key in keys_of(home, ROMEO)] == [[], []]
+
 
 class TestTrust:
+    def test_g_11_beside_an_authenticated_key_the_others_wait(self, home: Home) -> None:
+        home.told("generate", "--only-key")
+        real, ghost = forged(f"xmpp:{ROMEO}"), forged(f"xmpp:{ROMEO}")
+        home.world.announce(ROMEO, real.public, ghost.public)
+
+        async def meet(juliet: Person) -> None:
+            await juliet.learn(home.world.stranger(ROMEO).jid)
+
+        home.use(meet)
+        assert [key["accepted"] for key in keys_of(home, ROMEO)] == [True, True]
+        home.told("trust", ROMEO, real.name, "authenticated")
+        keys = {key["fingerprint"]: key for key in keys_of(home, ROMEO)}
+        assert (keys[real.name]["accepted"], keys[real.name]["waits"]) == (True, False)
+        assert (keys[ghost.name]["accepted"], keys[ghost.name]["waits"]) == (False, True)
+        assert "        automatic, waits for your decision, announced\n" in home.run("show").stdout
+
     def test_a_fingerprint_is_taken_as_it_is_shown(self, home: Home) -> None:
         _, romeos = home.meet_romeo()
         for level, typed in (
@@ -257,6 +300,31 @@ class TestTrust:
     def test_wrong_usage(self, arguments: tuple[str, ...], home: Home) -> None:
         home.meet_romeo()
         home.run("trust", *arguments, status=2)
+
+
+class TestExtend:
+    def test_an_end_is_set_and_taken_away(self, home: Home) -> None:
+        ours, _ = home.meet_romeo()
+        day = datetime.now(UTC).date() + timedelta(days=30)
+        extended = home.told("extend", "--until", f"{day}")
+        assert (extended["fingerprint"], extended["waiting"]) == (ours, 2)
+        until = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        assert parse_time(keys_of(home, JULIET)[0]["certificate"]["expires"]) == until
+        assert f" of {JULIET} never expires.\n" in home.run("extend", "--never").stdout
+        assert keys_of(home, JULIET)[0]["certificate"]["expires"] is None
+
+    @pytest.mark.parametrize(
+        "arguments", [(), ("--until", "soon"), ("--until", "2999-01-01", "--never")]
+    )
+    def test_wrong_usage(self, arguments: tuple[str, ...], home: Home) -> None:
+        home.meet_romeo()
+        home.run("extend", *arguments, status=2)
+
+    def test_a_day_that_is_over_is_refused(self, home: Home) -> None:
+        home.meet_romeo()
+        result = home.run("extend", "--until", "2020-01-01", status=3)
+        assert result.stderr.startswith("Error: api-misuse: ")
+        assert keys_of(home, JULIET)[0]["certificate"]["expires"] is None
 
 
 class TestRevoke:

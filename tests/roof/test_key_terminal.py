@@ -9,7 +9,9 @@ import pytest
 from tests.roof.keys import Home, assert_no_secret
 from tests.roof.stores import PASSPHRASE, StoreFile
 from tests.roof.typist import Typist
+from tests.support.forge import forged
 from tests.support.ox_keys import JULIET
+from tests.support.ox_world import Person
 from xmpp_e2ee.cli.key_screen import grouped
 
 pytestmark = pytest.mark.slow
@@ -66,6 +68,22 @@ def test_revoking_asks(answer: str, status: int, home: Home) -> None:
     assert typist.end() == status
     (key,) = home.told("show")["people"][0]["keys"]
     assert key["certificate"]["revoked"] == (status == 0)
+
+
+def test_z_13_a_key_that_came_since_it_was_asked_is_not_revoked(home: Home) -> None:
+    fingerprint = home.told("show")["people"][0]["keys"][0]["fingerprint"]
+    typist = type_key(home, "revoke", "--reason", "compromised")
+    typist.wait_for("[y/N]: ")
+
+    async def replace(juliet: Person) -> None:
+        await juliet.adopt(forged(f"xmpp:{JULIET}").secret, replacing=fingerprint)
+
+    home.use(replace)
+    typist.type("y\n")
+    assert typist.end() == 3
+    assert f"api-misuse: {fingerprint} is not the key of {JULIET}" in typist.shown
+    keys = home.told("show")["people"][0]["keys"]
+    assert [key["certificate"]["revoked"] for key in keys] == [False, False]
 
 
 def test_the_end_of_input_is_no_yes(home: Home) -> None:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ox.backup_code import BackupCode
 from ox.certificates import check_certificate
 from tests.roof.keys import Home, assert_no_secret, secrets_in
 from tests.roof.stores import PASSPHRASE
 from tests.support.forge import forged
 from tests.support.gnupg import Gnupg, gnupg
-from tests.support.ox_keys import JULIET
+from tests.support.ox_keys import JULIET, typed_code
 from tests.support.ox_world import fingerprint_of
-from tests.support.source import ROOT
 
 UID = f"xmpp:{JULIET}"
+FULL = Path("/dev/full")
 OTHER_CODE = "TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW"
 
 
@@ -175,8 +172,8 @@ class TestBackup:
             assert code.read_text().strip() not in result.output
             code.unlink()
         shown = home.run("backup", home.folder / "b", "--show-code").stdout
-        BackupCode.parse(shown.split()[-1])
-        BackupCode.parse(home.told("backup", home.folder / "c", "--show-code")["code"])
+        typed_code(shown.split()[-1])
+        typed_code(home.told("backup", home.folder / "c", "--show-code")["code"])
         refused = home.run("backup", home.folder / "d", status=2)
         assert "say --code-file CODE or --show-code" in refused.stderr
         assert not (home.folder / "d").exists()
@@ -197,6 +194,30 @@ class TestBackup:
         file, code = write(home.folder / "there", b"precious"), home.folder / "code"
         home.run("backup", file, "--code-file", code, status=2)
         assert file.read_bytes() == b"precious"
+        assert not code.exists()
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(not FULL.exists(), reason="no device is full")
+    @pytest.mark.parametrize("json", [(), ("--json",)])
+    def test_g_22_where_no_code_can_be_shown_no_backup_is_left(
+        self, home: Home, json: tuple[str, ...]
+    ) -> None:
+        """It would be one that opens to nobody."""
+        file = home.folder / "backup.xml"
+        with FULL.open("wb") as full:
+            done = home.program("backup", file, "--show-code", *json, output=full)
+        assert done.returncode == 3
+        assert not file.exists()
+        home.run("backup", file, "--show-code")
+
+    @pytest.mark.slow
+    def test_g_22_where_nobody_takes_the_backup_no_code_is_left(self, home: Home) -> None:
+        code = home.folder / "code"
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write, "wb") as closed:
+            done = home.program("backup", "-", "--code-file", code, output=closed)
+        assert done.returncode == 141
         assert not code.exists()
 
     def test_g_22_a_wrong_code_is_a_clear_error(self, home: Home, empty: Home) -> None:
@@ -309,14 +330,8 @@ class TestGnupg:
 @pytest.mark.parametrize("arguments", [("export", "-"), ("show", "--json")])
 def test_who_closes_the_output_ends_it(arguments: tuple[str, ...], home: Home) -> None:
     command, *options = arguments
-    program = [sys.executable, "-m", "xmpp_e2ee", "key", command, home.address]
     read, write = os.pipe()
     os.close(read)
-    try:
-        done = subprocess.run(
-            [*program, "--account", JULIET, *options],
-            cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
-    finally:
-        os.close(write)
+    with os.fdopen(write, "wb") as closed:
+        done = home.program(command, *options, output=closed)
     assert (done.returncode, done.stderr) == (141, b"")

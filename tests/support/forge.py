@@ -37,6 +37,7 @@ __all__ = [
     "forged",
     "new_curve25519",
     "new_ed25519",
+    "new_elgamal",
     "new_p256",
     "new_rsa",
     "one_pass_message",
@@ -137,6 +138,13 @@ def new_p256(created: datetime = LONG_AGO) -> KeyPair:
     numbers = bytes.fromhex("082a8648ce3d030107") + point + b"\x03\x01\x08\x07"
     secret = write_mpi(private.private_numbers().private_value)
     return KeyPair(18, _body(created, 18, numbers), secret, _cannot_sign)
+
+
+def new_elgamal(created: datetime = LONG_AGO) -> KeyPair:
+    """Make what says that it is encrypted to by ElGamal; nothing here could."""
+    modulus = write_mpi(1 << 2047 | 1)
+    numbers = modulus + write_mpi(5) + write_mpi(7)
+    return KeyPair(16, _body(created, 16, numbers), write_mpi(3), _cannot_sign)
 
 
 @cache
@@ -269,12 +277,17 @@ def bind(
 
 
 def revoke(
-    primary: KeyPair, subkey: KeyPair | None = None, *, by: KeyPair | None = None, reason: int = 2
+    primary: KeyPair,
+    subkey: KeyPair | None = None,
+    *,
+    by: KeyPair | None = None,
+    reason: int | None = 2,
 ) -> bytes:
     """Return a revocation of a key or subkey; reason 2 is "compromised", 1 "superseded"."""
     over = primary.hashed + (subkey.hashed if subkey else b"")
     kind = SignatureKind.SUBKEY_REVOCATION if subkey else SignatureKind.KEY_REVOCATION
-    return sign(by or primary, over, kind, hashed=subpacket(29, bytes((reason,))), issuer=primary)
+    said = b"" if reason is None else subpacket(29, bytes((reason,)))
+    return sign(by or primary, over, kind, hashed=said, issuer=primary)
 
 
 @dataclass(frozen=True)
@@ -307,8 +320,8 @@ class Forged:
         """Return the same key with more at its end."""
         return replace(self, parts=self.parts + parts)
 
-    def revoked(self, reason: int = 2) -> Forged:
-        """Return the same key with its revocation."""
+    def revoked(self, reason: int | None = 2) -> Forged:
+        """Return the same key with its revocation, which may give no reason."""
         return replace(self, parts=(revoke(self.primary, reason=reason), *self.parts))
 
     def without_name(self, name: str) -> Forged:

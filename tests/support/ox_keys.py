@@ -5,11 +5,13 @@ Rule: plumbing only; what is wrong with a key, a test says itself.
 
 from __future__ import annotations
 
+from e2ee.secret import Secret
+from ox.backup_code import BackupCode
 from ox.certificates import check_certificate
 from tests.support.forge import Forged, KeyPair
 from tests.support.ox_world import Person, World, meet, recipients
 
-__all__ = ["JULIET", "ROMEO", "encrypted_to", "friends", "key_id", "without_data"]
+__all__ = ["JULIET", "ROMEO", "encrypted_to", "friends", "key_id", "typed_code", "without_data"]
 
 JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
 
@@ -39,3 +41,8 @@ def without_data(world: World, key: Forged) -> None:
     """Withhold a key that is listed."""
     for address in [each for each in world.nodes if key.name in each.node]:
         del world.nodes[address]
+
+
+def typed_code(text: str) -> BackupCode:
+    """Return a backup code as somebody typed it in."""
+    return BackupCode.parse(Secret(text.encode()))

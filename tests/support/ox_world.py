@@ -38,6 +38,7 @@ from ox.elements import (
     read_openpgp,
     write_pubkey,
 )
+from ox.engine import Revocation
 from ox.engine_sequoia import SequoiaEngine
 from ox.opened import OpenedOx
 from ox.packets import Tag, read_packets
@@ -154,6 +155,11 @@ class Person:
     async def adopt(self, key: Secret, *, replacing: Fingerprint | None = None) -> Fingerprint:
         """Take over a key, after looking at what is published of it."""
         return await self.looked(lambda: self.ox.adopt(key, replacing=replacing))
+
+    async def revoke(self, reason: Revocation) -> None:
+        """Revoke our key, whichever it is."""
+        own = await self.ox.own_key()
+        await self.ox.revoke(own.certificate.fingerprint, reason)
 
     async def looked(self, act: Callable[[], Awaitable[Fingerprint]]) -> Fingerprint:
         """Do what needs a look at our own keys, with that look."""

@@ -27,7 +27,8 @@ from ox.account import OxAccount
 from ox.elements import ContentKind
 from ox.engine import OpenPgpEngine
 from ox.key_record import ring_to_record
-from ox.keys import KeyRing, KnownKey
+from ox.keys import KeyRing
+from ox.known_key import KnownKey
 from ox.opened import OpenedOx
 from pubsub_encryption.items import ClearItem, OpenedItem, open_items
 from pubsub_encryption.keychain import Keychain

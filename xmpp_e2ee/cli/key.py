@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Final
 
 import click
@@ -109,9 +110,9 @@ def _trust(
 ) -> None:
     """Record what you decided about the key of JID with this FINGERPRINT, which you compared.
 
-    An authenticated key is written to and believed, and no key that appears beside it later is; a
-    distrusted one is neither. JID must have announced the key to you. Instead of FINGERPRINT and
-    LEVEL, a URI may say the same.
+    An authenticated key is written to and believed, and from then on no other key of JID is that
+    you did not authenticate, too; a distrusted one is neither. JID must have announced the key to
+    you. Instead of FINGERPRINT and LEVEL, a URI may say the same.
     """
     decision: tuple[Fingerprint, Trust] | str
     if uri is not None and fingerprint is None:
@@ -142,6 +143,29 @@ def _trust(
         show_line(Paper(highlight=False), line)
 
 
+@key.command("extend", epilog=EXIT_STATUS)
+@on_account()
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The day when it expires, in UTC.")
+@click.option("--never", is_flag=True, help="It does not expire.")
+def _extend(whose: Whose, until: datetime | None, never: bool, as_json: bool) -> None:
+    """Set when the account's key expires, even if it has expired already.
+
+    It expires when that day begins. Others go on encrypting to it as soon as they hear of that.
+    """
+    if never is (until is not None):
+        raise click.UsageError("say --until DAY or --never")
+    unlocks = whose.unlocks()
+    end = None if until is None else until.replace(tzinfo=UTC)
+
+    async def extend() -> tuple[Fingerprint, int]:
+        async with whose.open(unlocks) as account:
+            await account.extend(end)
+            return (await account.own_key()).certificate.fingerprint, await waiting(account)
+
+    what = "never expires" if end is None else f"expires on {end:%Y-%m-%d}"
+    show_change(whose, *run(extend()), what, as_json=as_json)
+
+
 @key.command("revoke", epilog=EXIT_STATUS)
 @on_account()
 @click.option("--reason", type=click.Choice(_REASONS), required=True, help="What to tell.")
@@ -160,7 +184,7 @@ def _revoke(whose: Whose, reason: str, yes: bool, as_json: bool) -> None:
 
     async def revoke() -> int:
         async with whose.open(unlocks) as account:
-            await account.revoke(_REASONS[reason])
+            await account.revoke(fingerprint, _REASONS[reason])
             return await waiting(account)
 
     fingerprint = run(own())

@@ -47,7 +47,8 @@ Exit status:
 only_key_option = click.option(
     "--only-key",
     is_flag=True,
-    help="The account has announced no other OpenPGP key; needed before its first connection.",
+    help="Your word that the account has announced no OpenPGP key but this one. It is needed until "
+    "a client has fetched its list: the key of any other device would be struck from it.",
 )
 """Gives a command the argument ``only_key``."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
 from e2ee.errors import ErrorCode
+from e2ee.key_events import KeyNews
 from e2ee.lexical import format_time
 from e2ee.names import Fingerprint
 from ox.engine import Certificate
@@ -22,6 +23,13 @@ from xmpp_e2ee.cli.screen import Paper, show_line
 from xmpp_e2ee.key_survey import FoundKey, FoundRing
 
 __all__ = ["grouped", "ring_json", "show_change", "show_ring"]
+
+_NEWS: Final = {
+    KeyNews.NEW: "new: it appeared after other keys",
+    KeyNews.CHANGED: "new: it appeared beside a key that you authenticated",
+    KeyNews.GONE: "gone: it was believed, and is announced no more",
+    KeyNews.REVOKED: "revoked by its owner",
+}
 
 
 def grouped(fingerprint: Fingerprint) -> str:
@@ -39,6 +47,10 @@ def show_ring(out: Console, ring: FoundRing) -> None:
     for key in ring.keys:
         show_line(out, f"    {grouped(key.known.fingerprint)}", "cyan")
         show_line(out, f"        {_standing(key)}")
+        for event in key.events:
+            show_line(
+                out, f"        {_NEWS[event.news]} (learned on {event.time:%Y-%m-%d})", "yellow"
+            )
         if key.certificate is None:
             show_line(out, "        not fetched yet, or not sound")
             continue
@@ -101,6 +113,9 @@ def ring_json(ring: FoundRing) -> dict[str, Any]:
                 "waits": key.waits,
                 "announced": key.known.announced,
                 "named": key.named,
+                "events": [
+                    {"news": event.news, "time": format_time(event.time)} for event in key.events
+                ],
                 "certificate": _certificate_json(key.certificate),
             }
             for key in ring.keys

@@ -124,26 +124,44 @@ def backup(
             return fingerprint, await seal_backup(account, code), code
 
     fingerprint, element, code = run(seal())
-    if code_file is not None:
-        _write(code_file, f"{code.shown}\n".encode(), secret=True)
+    made: list[Path] = []
     try:
-        _write(file, f"{write_xml(element)}\n".encode(), secret=True)
-    except click.UsageError:
         if code_file is not None:
-            code_file.unlink()  # it opens nothing
+            _write(code_file, f"{code.shown}\n".encode(), secret=True)
+            made.append(code_file)
+        _write(file, f"{write_xml(element)}\n".encode(), secret=True)
+        if file != STANDARD:
+            made.append(file)
+            told = code.shown if show_code else None
+            _tell_backup(whose, file, fingerprint, told, code_file, as_json=as_json)
+    except BaseException:  # Ctrl-C too: a backup without its code opens to nobody, nor a code alone
+        for each in made:
+            each.unlink()
         raise
+
+
+def _tell_backup(
+    whose: Whose,
+    file: Path,
+    fingerprint: Fingerprint,
+    code: str | None,
+    code_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
         print_json(
             store=str(whose.address), account=str(whose.account), fingerprint=fingerprint,
-            file=str(file), code=code.shown if show_code else None,
+            file=str(file), code=code,
         )  # fmt: skip
-    elif file != STANDARD:
+    else:
         out = Paper(highlight=False)
         show_line(
             out, f"{file} holds the key {grouped(fingerprint)} of {whose.account}, encrypted."
         )
-        told = code.shown if show_code else f"in {code_file}"
+        told = f"in {code_file}" if code is None else code
         show_line(out, f"Its code, which nobody can show again, is {told}")
+    sys.stdout.flush()
 
 
 @click.command(epilog=EXIT_STATUS)
@@ -205,10 +223,11 @@ def restore(
 def _code(file: Path, code_file: Path | None) -> BackupCode:
     try:
         if code_file is not None:
-            return BackupCode.parse(read_secret_line(code_file))
+            return BackupCode.parse(Secret(read_secret_line(code_file).encode()))
         if not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask for the code on; say --code-file")
-        return BackupCode.parse(click.prompt(f"Code of {file}", hide_input=True, err=True))
+        typed = click.prompt(f"Code of {file}", hide_input=True, err=True)
+        return BackupCode.parse(Secret(typed.encode(errors="replace")))
     except PassphraseError as error:
         raise click.UsageError(f"{code_file}: {error}") from None
     except PeerMisbehaved as error:
