@@ -20,6 +20,7 @@ from e2ee.arrival import Arrival
 from e2ee.names import BareJid
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.opened import OpenedMessage
+from e2ee.omemo.ring_rows import ring_within
 from e2ee.omemo.session_rows import put_session, sessions_within
 from e2ee.omemo.version import Version, bundle_fetch
 from e2ee.storage import Store
@@ -133,7 +134,9 @@ class Ours:
         """Do as if all of them had answered."""
         async with party.store.exclusive(party.sessions.scope) as tx:
             draft = Draft(tx, party.jid)
-            for session in (await sessions_within(draft, Version.TWO, BareJid.parse(jid))).values():
+            ring = await ring_within(draft, BareJid.parse(jid))
+            ids = {known.id for known in ring.devices}
+            for session in (await sessions_within(draft, Version.TWO, ring.jid, ids)).values():
                 put_session(draft, replace(session, confirmed=True))
             await draft.commit()
 

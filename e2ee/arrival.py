@@ -33,7 +33,8 @@ class Arrival:
 
     Attributes:
         kind: the kind of stanza.
-        sender: the stanza's ``from``; for an item its publisher where the service says so.
+        sender: the stanza's ``from``; for an item its publisher where the service says so, and for
+            an event of a PEP node the account whose node it is.
         to: the stanza's ``to``; ``None`` where there is none.
         stamp: when the server stored it (archive or delay), aware; ``None`` for live traffic.
         occupant: the real bare JID behind ``sender`` in a room; ``None`` elsewhere.

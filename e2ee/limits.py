@@ -24,6 +24,7 @@ __all__ = [
     "MAX_DECLARATIONS",
     "MAX_DEPTH",
     "MAX_DEVICES",
+    "MAX_DEVICE_KEY_BYTES",
     "MAX_ELEMENTS",
     "MAX_ENCRYPTION_KEYS",
     "MAX_ENVELOPE_AGE",
@@ -126,6 +127,7 @@ MAX_DEVICES: Final = 128  # devices in one list; each may cost a bundle
 MAX_PRE_KEYS: Final = 200  # one-time prekeys in one bundle; everyone has 100
 MAX_MESSAGE_KEYS: Final = 2048  # keys in one message: a room of hundreds with all their devices
 MAX_MESSAGE_JID_CHARS: Final = 64 * 1024  # of all its recipients; preparing one costs 3 µs each
+MAX_DEVICE_KEY_BYTES: Final = 4096  # of one key in a message; real ones have less than 500
 MAX_SKIPPED: Final = 1000  # messages of one chain that one message may pass over (§4.3)
 MAX_SKIPPED_KEYS: Final = 2000  # message keys kept for one session; the oldest go first
 MAX_SKIPPED_CHAINS: Final = 32  # chains of one session of which message keys are kept

@@ -209,13 +209,13 @@ async def _last(tx: Transaction, account: BareJid) -> int:
 
 def _write(effect: Effect, following: int | None) -> bytes:
     try:
-        raw = pack(_KIND, _FORMAT, {"does": effect_to_fields(effect), "next": following})
-        effect_from_fields(_read(raw)["does"])  # what cannot be read would hold up all the others
+        does = effect_to_fields(effect)
+        effect_from_fields(does)  # what cannot be read would hold up all the others
+        return pack(_KIND, _FORMAT, {"does": does, "next": following})
     except (UnicodeEncodeError, StoreFailed):
         raise ApiMisuse(
             "an effect that is too large to be sent, or no XML", code=ErrorCode.LIMIT_EXCEEDED
         ) from None
-    return raw
 
 
 def _read(raw: bytes) -> dict[str, Any]:

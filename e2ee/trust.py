@@ -55,11 +55,12 @@ class TrustPolicy(Protocol):
     def later(self, jid: BareJid, *, verified: bool) -> Trust:
         """Return the level of a device of ``jid`` that appears beside others (OMEMO).
 
-        A key of OpenPGP that appears later is undecided, whatever the policy.
+        Whatever the policy, a key of OpenPGP that appears later is undecided, and so is every other
+        device of our own account.
 
         Args:
             jid: whose.
-            verified: whether the user has vouched for a key of that JID.
+            verified: whether the user ever vouched for a key of that JID.
         """
         ...
 
@@ -68,7 +69,7 @@ class TrustPolicy(Protocol):
 
         Args:
             trust: its level.
-            verified: whether the user has vouched for a key of the same JID.
+            verified: whether the user ever vouched for a key of the same JID.
         """
         ...
 

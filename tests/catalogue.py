@@ -223,7 +223,6 @@ WAITING = {
     "O-36": "partly: an item is its publisher's; where it belongs, nothing inside says yet",
     "O-37": "targeted items are not built yet",
     "S-14": "partly: carbons are checked; results from an archive are not unwrapped yet",
-    "G-25": "partly: nothing passes inside OpenPGP; inside OMEMO, OpenPGP is not refused yet",
     "N-13": "the history of digests is not built yet",
     "N-17": "encrypted attachments are not built yet",
     "R-13": "partly: keys and nodes are bounded; caches and digests are not built yet",

@@ -23,14 +23,22 @@ _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
 
 
-def bundle_to_record(bundle: Bundle, fetched: datetime) -> bytes:
-    """Return a bundle and when it was fetched, aware, in seconds, as a stored record."""
+def bundle_to_record(bundle: Bundle, fetched: datetime, renewal: int) -> bytes:
+    """Return a bundle as a stored record.
+
+    Args:
+        bundle: the bundle.
+        fetched: when it was fetched, aware, in seconds.
+        renewal: the count of the account's renewals then: in a time that was lost since, a prekey
+            of it may have been used.
+    """
     return pack(
         _KIND,
         _FORMAT,
         {
             "version": bundle.version.name,
             "fetched": format_time(fetched),
+            "renewal": renewal,
             "identity": encode_base64(bundle.identity),
             "signed_pre_key": [bundle.signed_pre_key_id, encode_base64(bundle.signed_pre_key)],
             "signature": encode_base64(bundle.signature),
@@ -39,8 +47,8 @@ def bundle_to_record(bundle: Bundle, fetched: datetime) -> bytes:
     )
 
 
-def bundle_from_record(raw: bytes) -> tuple[Bundle, datetime]:
-    """Read a stored bundle, and when it was fetched.
+def bundle_from_record(raw: bytes) -> tuple[Bundle, datetime, int]:
+    """Read a stored bundle, when it was fetched, and the count of renewals then.
 
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
@@ -59,12 +67,13 @@ def bundle_from_record(raw: bytes) -> tuple[Bundle, datetime]:
             ),
         )
         fetched = parse_time(fields["fetched"])
-        intact = bundle_to_record(bundle, fetched) == raw
+        renewal = read_count(fields["renewal"])
+        intact = bundle_to_record(bundle, fetched, renewal) == raw
     except (AttributeError, KeyError, TypeError, ValueError, E2eeError):
         raise _damaged() from None
     if not intact:
         raise _damaged()
-    return bundle, fetched
+    return bundle, fetched, renewal
 
 
 def _bytes(text: str, length: int) -> bytes:

@@ -1,7 +1,8 @@
 """Messages in OMEMO: what a ``<message/>`` carries beside the encrypted element, both ways.
 
-Rule: what stood in clear is never mixed with what was encrypted; which versions a message is in is
-decided where it is encrypted.
+Rule: one layer of encryption; what stood in clear is never mixed with what was encrypted. Which
+versions a message is in is decided where it is encrypted. What could fail does before anything is
+decrypted: a message that was is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device
 from e2ee.omemo.opened import OpenedMessage
+from e2ee.omemo.plaintext import is_encrypted
 from e2ee.omemo.recipients import DeviceReport
 from e2ee.omemo.rooms import RoomRoster
 from e2ee.omemo.version import Version
@@ -87,11 +89,11 @@ async def seal_message(
         fallback: the body in clear, in the user's language.
 
     Raises:
-        ApiMisuse: ``content`` is encrypted with OMEMO already, or the room's lists are not
-            complete; and as ``OmemoSessions.encrypt``.
+        ApiMisuse: ``content`` is encrypted already, or the room's lists are not complete; and as
+            ``OmemoSessions.encrypt``.
         DataMissing, TrustUndecided, PeerMisbehaved: as ``OmemoSessions.encrypt``.
     """
-    if any(map(_version, content)):
+    if any(map(is_encrypted, content)):
         raise ApiMisuse("content that is encrypted already", rule=_RULE)
     if isinstance(to, RoomRoster):  # our own other devices are written to in any case
         room, people = to.room, to.recipients - {sessions.account}
@@ -127,7 +129,8 @@ async def open_message(
         PeerMisbehaved: ``not-encrypted``: nothing of a version that is spoken here; ``malformed``:
             two of one version; ``forbidden``: from a room that is not expected;
             ``context-mismatch``: from nobody who is in it; and as ``OmemoSessions.decrypt``.
-        ApiMisuse, CannotDecrypt, DataMissing: as ``OmemoSessions.decrypt``.
+        ApiMisuse: more than could be the children of a stanza; and as ``OmemoSessions.decrypt``.
+        CannotDecrypt, DataMissing: as ``OmemoSessions.decrypt``.
     """
     found: dict[Version, Element] = {}
     for child in children:
@@ -139,12 +142,12 @@ async def open_message(
     if not found:
         raise PeerMisbehaved(ErrorCode.NOT_ENCRYPTED, "a message without OMEMO", rule=_RULE)
     _check_room(arrival, room)
-    opened = await _decrypt(sessions, found, arrival)
     stanza = element(ns.CLIENT, "message", None, *children)
+    opened = await _decrypt(sessions, found, arrival)
     beside = tuple(
         child
         for child in outside(stanza, found[opened.version])
-        if _version(child) is None and not child.is_(ns.CLIENT, "body")
+        if not is_encrypted(child) and not child.is_(ns.CLIENT, "body")
     )
     return OpenedChat(opened, beside)
 

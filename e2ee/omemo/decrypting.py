@@ -4,8 +4,9 @@ Rule: the step of a session is kept in the same commit as the message that it yi
 A failure changes nothing, but for one thing: that a device proved to have another identity than its
 own is kept, for the user to decide about.
 
-What cannot be seen: that an item was moved to another id or node, because nothing inside says where
-it belongs; and in the legacy version any change of place at all.
+What cannot be seen: that an item was moved to another id or node, or a message without a recipient
+inside, as one to several is, made an item or sent to somebody else of them, because nothing inside
+says where it belongs; and in the legacy version any change of place at all.
 """
 
 from __future__ import annotations
@@ -78,13 +79,17 @@ async def decrypt_many(
 async def _outcome(
     sessions: OmemoSessions, draft: Draft, own: OwnDevice, encrypted: Element, arrival: Arrival
 ) -> OpenedMessage | E2eeError:
-    """Decrypt one message of a page; what is wrong with it alone is returned."""
+    """Decrypt one message of a page; what is wrong with it alone is returned.
+
+    Without the frames that it came from: they hold keys, and what was decrypted.
+    """
     try:
         return await _decrypted(sessions, draft, own, encrypted, arrival)
     except StoreFailed:
         raise
     except E2eeError as error:
-        return error
+        error.__context__ = None
+        return error.with_traceback(None)
 
 
 async def decrypt_within(
@@ -95,7 +100,10 @@ async def decrypt_within(
     Call ``publish_changed_bundles`` before the draft is committed. After an error it may be
     committed or not; all that it then has of this message is which identity was shown.
     """
-    return await _decrypted(sessions, draft, await own_within(draft), encrypted, arrival)
+    outcome = await _outcome(sessions, draft, await own_within(draft), encrypted, arrival)
+    if isinstance(outcome, E2eeError):
+        raise outcome
+    return outcome
 
 
 async def _decrypted(
@@ -110,6 +118,8 @@ async def _decrypted(
     engine = sessions.engines.get(received.version)
     if engine is None:
         raise PeerMisbehaved(ErrorCode.UNSUPPORTED_ALGORITHM, "a version that is not spoken here")
+    if received.version is Version.LEGACY and arrival.kind is StanzaKind.ITEM:
+        raise PeerMisbehaved(ErrorCode.FORBIDDEN, "a legacy message in an item", rule=_RULE)
     message_id = id_of(received, received.key, arrival)
     waiting = await waiting_within(draft, message_id)
     if waiting is not None:
@@ -118,17 +128,22 @@ async def _decrypted(
     ring = await _naming(draft, received.version, sender, now)
     reception = await receive(draft, own, engine, sender, received.key)
     part = Draft(draft, sessions.account)
+    plaintext = read_plaintext(engine, received, reception.received.key_material, arrival, now)
+    fingerprint = reception.session.fingerprint
     if reception.is_new:
-        ring = await _identified(sessions, part, sender, reception.session.fingerprint)
-    trust = ring.level_of(reception.session.fingerprint, sessions.ports.trust)
+        ring = await _identified(sessions, part, sender, fingerprint, proven=plaintext.names_sender)
+    trust = ring.level_of(fingerprint, sessions.ports.trust)
     if trust is Trust.DISTRUSTED:
         raise PeerMisbehaved(ErrorCode.UNTRUSTED, f"{sender} is distrusted", rule="XEP-0384 §8")
-    plaintext = read_plaintext(engine, received, reception.received.key_material, arrival, now)
-    await settle(sessions, part, own, reception, ring, live=arrival.stamp is None)
-    _note(sessions, part, ring, sender, plaintext, trust, min(arrival.stamp or now, now))
-    opened = _opened(message_id, received, sender, arrival, reception, plaintext, trust)
-    if not opened.is_empty:
-        opened = await keep_opened(part, opened)
+    live = arrival.stamp is None and arrival.kind is not StanzaKind.ITEM
+    lost = await settle(sessions, part, own, reception, ring, live=live)
+    seen = now if live else arrival.stamp
+    after = _noted(sessions, ring, reception, plaintext, trust, seen and min(seen, now), live=live)
+    if after != ring:
+        put_ring(part, after)
+    opened = _opened(message_id, received, arrival, reception, plaintext, trust, lost)
+    if not opened.is_empty or opened.lost:
+        await keep_opened(part, opened)
     part.merge()
     return opened
 
@@ -167,62 +182,71 @@ async def _naming(draft: Draft, version: Version, sender: Device, now: datetime)
 
 
 async def _identified(
-    sessions: OmemoSessions, part: Draft, sender: Device, fingerprint: IdentityFingerprint
+    sessions: OmemoSessions,
+    part: Draft,
+    sender: Device,
+    fingerprint: IdentityFingerprint,
+    *,
+    proven: bool,
 ) -> DeviceRing:
     """Return the ring in which the identity that a new session came with is the sender's.
 
-    Only what it decrypted is proof of it: else an old key exchange from an archive would show
-    again what was replaced long ago.
+    Only what it decrypted shows it: else an old key exchange from an archive would show again what
+    was replaced long ago.
 
     Raises:
         PeerMisbehaved: ``identity-changed``, ``signer-mismatch``: it is another's. What follows for
             the ring is kept all the same.
     """
-    code = await identify_within(sessions, part, sender, fingerprint, proven=True)
+    code = await identify_within(sessions, part, sender, fingerprint, proven=proven)
     if code is not None:
         part.merge()
         raise PeerMisbehaved(code, f"another identity than that of {sender}", rule=_RULE)
     return await ring_within(part, sender.jid)
 
 
-def _note(
+def _noted(
     sessions: OmemoSessions,
-    part: Draft,
-    before: DeviceRing,
-    sender: Device,
+    ring: DeviceRing,
+    reception: Reception,
     plaintext: Plaintext,
     trust: Trust,
-    when: datetime,
-) -> None:
-    """Note that a device is alive, and whether its account asks to write in clear.
+    seen: datetime | None,
+    *,
+    live: bool,
+) -> DeviceRing:
+    """Note that a device is alive, whose it says it is, and whether they ask to write in clear.
 
-    Not what a device asks that nobody believes, nor our own other one, which asked somebody else.
+    Not what a device asks that nobody believes, nor our own other one, which asked somebody else,
+    nor what was overtaken by something that it has said since.
     """
-    ring = before
-    known = before.find(sender.id)
-    if known and all(mark is None or mark <= when for mark in (known.heard, known.wrote)):
-        ring = ring.heard_from(sender.id, when)
-    opt_out = plaintext.opt_out
-    if plaintext.content and trust.accepts and sender.jid != sessions.account:
+    sender, fingerprint = reception.session.peer, reception.session.fingerprint
+    known = ring.find(sender.id)
+    if known and seen and all(mark is None or mark <= seen for mark in (known.heard, known.wrote)):
+        ring = ring.heard_from(sender.id, seen)
+    if plaintext.names_sender:
+        ring = ring.named_by(fingerprint)
+    asks = plaintext.content and trust.accepts and sender.jid != sessions.account
+    if asks and not reception.is_late(live=live):
+        opt_out = plaintext.opt_out
         ring = ring.opt_in() if opt_out is None else ring.opt_out(opt_out.reason)
-    if ring != before:
-        put_ring(part, ring)
+    return ring
 
 
 def _opened(
     message_id: str,
     received: ReceivedMessage,
-    sender: Device,
     arrival: Arrival,
     reception: Reception,
     plaintext: Plaintext,
     trust: Trust,
+    lost: int,
 ) -> OpenedMessage:
     opt_out = plaintext.opt_out
     return OpenedMessage(
         id=message_id,
         version=received.version,
-        sender=sender,
+        sender=reception.session.peer,
         fingerprint=reception.session.fingerprint,
         trust=trust,
         arrival=arrival,
@@ -234,7 +258,7 @@ def _opened(
         key=plaintext.key,
         # Who else reads it, the network can hide: it takes their keys away.
         is_rewritable=received.version is Version.LEGACY and received.payload is not None,
-        lost=reception.received.lost,
+        lost=lost,
         opted_out=opt_out is not None,
         reason=None if opt_out is None else opt_out.reason,
     )

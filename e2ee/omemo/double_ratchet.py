@@ -2,6 +2,7 @@
 
 Rule: the order of the steps alone (Double Ratchet §3); what derives a key and what encrypts with it
 is the package's. Nothing is kept here, and a step that fails has changed nothing.
+For reviewers: why it is ours is in D-49.
 """
 
 from __future__ import annotations

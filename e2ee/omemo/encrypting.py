@@ -6,6 +6,7 @@ leave, so that no position of a ratchet is used twice. Who reads is decided in `
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,12 +73,19 @@ async def encrypt(
         if own.left:
             raise ApiMisuse(f"{own.device} has left; register it again first")
         found = await recipients_within(
-            sessions, draft, own, people, leaving_out, verified_only=verified_only
+            sessions,
+            draft,
+            own,
+            people,
+            leaving_out,
+            verified_only=verified_only,
+            in_room=room is not None,
         )
         elements: list[Element] = []
         report = list(found.passed_over)
         for version in own.spoken(sessions.engines):
-            readers = [each for each in found.chosen if each.version is version]
+            readers, unclear = _readers(version, found)
+            report += [each.report(Outcome.AMBIGUOUS) for each in unclear]
             if not readers:
                 continue
             plaintext = _plaintext(sessions, version, content, people, room)
@@ -91,6 +99,20 @@ async def encrypt(
         _note(draft, found, report, sessions)
         await draft.commit()
     return Encrypted(tuple(elements), tuple(report))
+
+
+def _readers(version: Version, found: Recipients) -> tuple[list[Recipient], list[Recipient]]:
+    """Return who is written to in a version, and who cannot be.
+
+    A legacy message says for which device a key is, and not whose. Where devices of several
+    accounts have one id, none of them could tell which is its own.
+    """
+    chosen = [each for each in found.chosen if each.version is version]
+    if version is not Version.LEGACY:
+        return chosen, []
+    ids = Counter(each.device.id for each in chosen)
+    unclear = [each for each in chosen if ids[each.device.id] > 1]
+    return [each for each in chosen if each not in unclear], unclear
 
 
 def _plaintext(

@@ -1,8 +1,9 @@
 """Whose identity is it that a device shows, by its bundle or by a key exchange that we decrypted.
 
 Rule: the one way by which an identity becomes a device's without the user. It belongs to the first
-device that shows it; a bundle can be copied by anybody, so that who was never heard gives way to
-who proves to have its private key, or for whom the user vouches.
+device that shows it; but a bundle can be copied by anybody, and what is not bound to its sender be
+passed on as another's. So it goes to the account that an envelope of the identity names, and where
+the user accepts it, there it stays.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_rows import owner_within, ring_within
 from e2ee.omemo.ring_steps import keep
 from e2ee.omemo.version import Version
+from e2ee.trust import Trust
 
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
@@ -35,14 +37,17 @@ async def identify_within(
 ) -> ErrorCode | None:
     """Say whether an identity is that of a device; the first that it shows becomes its own.
 
-    Another one is kept for the user to decide about, and noted in ``KeyEvents``.
+    Another one, or one that is another account's, is kept for the user to decide about, and noted
+    in ``KeyEvents``.
 
     Args:
         sessions: the face of it all.
         draft: the caller's.
         device: which shows it, listed or not; not our own one.
         fingerprint: of what it shows.
-        proven: whether it proved to have the private key: a message was decrypted.
+        proven: whether the identity itself says that it is this account's: an envelope was
+            decrypted that names it (version 2). An empty message and a legacy one say nothing of
+            the kind, and prove no more than a bundle does.
 
     Returns:
         ``None``: it is; what that is worth says ``DeviceRing.level``. Else why not:
@@ -52,24 +57,25 @@ async def identify_within(
     known = before.find(device.id)
     if known is not None and known.fingerprint == fingerprint and not known.refused:
         return None
-    rival = await _rival(draft, device.jid, fingerprint)
-    if await _is_ours(sessions, draft, fingerprint) or (rival and not _yields(rival, fingerprint)):
+    if await _is_ours(sessions, draft, fingerprint):
         return ErrorCode.SIGNER_MISMATCH
+    rival = await _rival(draft, device.jid, fingerprint)
     now, policy = sessions.ports.clock(), sessions.ports.trust
     code = before.objection(device.id, fingerprint)
     if code is None and rival is not None:
-        if proven:
-            keep(draft, rival, rival.disown(fingerprint, now), now)
+        if proven and _yields(rival, fingerprint):
+            await keep(draft, rival, rival.disown(fingerprint, now), now)
         else:
             code = ErrorCode.SIGNER_MISMATCH
     if code is None:
-        later = policy.later(device.jid, verified=before.verified)
+        later = policy.later(device.jid, verified=before.vouched)
         after = before.pin(device.id, fingerprint, later)
+        after = after.named_by(fingerprint) if proven else after
     elif before.holder(fingerprint) is None:
         after = before.offer(device.id, fingerprint)
     else:
         return code  # to accept it would take it from the device whose it is
-    keep(draft, before, after, now)
+    await keep(draft, before, after, now)
     return code
 
 
@@ -79,17 +85,17 @@ async def claim_within(
     """Take an identity from another account's device, because the user says that it is ``jid``'s.
 
     Raises:
-        PeerMisbehaved: ``signer-mismatch``: that other one was heard, or decided about.
+        PeerMisbehaved: ``signer-mismatch``: they said the same of that other one.
     """
     rival = await _rival(draft, jid, fingerprint)
     if rival is None:
         return
-    if not _yields(rival, fingerprint):
+    if _is_accepted(rival, fingerprint):
         raise PeerMisbehaved(
             ErrorCode.SIGNER_MISMATCH, f"the identity of a device of {rival.jid}, not of {jid}"
         )
     now = sessions.ports.clock()
-    keep(draft, rival, rival.disown(fingerprint, now), now)
+    await keep(draft, rival, rival.disown(fingerprint, now), now)
 
 
 async def _rival(draft: Draft, jid: BareJid, fingerprint: IdentityFingerprint) -> DeviceRing | None:
@@ -103,7 +109,11 @@ async def _rival(draft: Draft, jid: BareJid, fingerprint: IdentityFingerprint) -
 
 def _yields(rival: DeviceRing, fingerprint: IdentityFingerprint) -> bool:
     holder = rival.holder(fingerprint)
-    return fingerprint not in rival.decided and not (holder and holder.heard)
+    return not _is_accepted(rival, fingerprint) and not (holder and holder.named)
+
+
+def _is_accepted(rival: DeviceRing, fingerprint: IdentityFingerprint) -> bool:
+    return rival.decided.get(fingerprint, Trust.UNDECIDED).accepts
 
 
 async def _is_ours(sessions: OmemoSessions, draft: Draft, fingerprint: IdentityFingerprint) -> bool:

@@ -9,22 +9,17 @@ How many wait is the program's to bound: whoever never calls ``delivered`` keeps
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.lexical import encode_base64
-from e2ee.limits import MAX_TEXT_BYTES
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.inbox_record import opened_from_record, opened_to_record
 from e2ee.omemo.message import DeviceKey, ReceivedMessage
 from e2ee.omemo.opened import OpenedMessage
 from e2ee.records import pack, unpack
-from e2ee.xmlparse import parse_xml
-from e2ee.xmltree import Element
-from e2ee.xmlwrite import write_xml
 
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
@@ -64,11 +59,8 @@ async def waiting_within(draft: Draft, message_id: str) -> OpenedMessage | None:
     return None if raw is None else opened_from_record(raw, message_id)[0]
 
 
-async def keep_opened(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
+async def keep_opened(draft: Draft, opened: OpenedMessage) -> None:
     """Have a message wait, behind all that wait already.
-
-    Returns:
-        The message as it will be found, so that it is the same whenever the program gets it.
 
     Raises:
         PeerMisbehaved: ``limit-exceeded``: it could not be read again; none may hold up the others.
@@ -79,40 +71,8 @@ async def keep_opened(draft: Draft, opened: OpenedMessage) -> OpenedMessage:
     count = 0 if raw is None else unpack(raw, _COUNT, _FORMAT).get("count")
     if type(count) is not int:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored count of messages is damaged")
-    kept = replace(opened, content=_kept(opened.content), dropped=_kept(opened.dropped))
+    draft.put(draft.row(_INBOX, opened.id), opened_to_record(opened, count))
     draft.put(row, pack(_COUNT, _FORMAT, {"count": count + 1}))
-    draft.put(draft.row(_INBOX, kept.id), opened_to_record(kept, count))
-    return kept
-
-
-def _kept(elements: tuple[Element, ...]) -> tuple[Element, ...]:
-    """Return elements as they are read again, each for itself."""
-    try:
-        return tuple([_read_again(child) for child in elements])
-    except PeerMisbehaved:
-        raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "content that cannot be kept") from None
-
-
-def _read_again(child: Element) -> Element:
-    """Return an element that was parsed as it is once it was written and parsed alone.
-
-    What stands alone, as nearly all content does, cannot become another one but by its length.
-    """
-    written = write_xml(child)
-    if _stands_alone(child, "") and len(written.encode()) <= MAX_TEXT_BYTES:
-        return child
-    return parse_xml(written)
-
-
-def _stands_alone(element: Element, default: str) -> bool:
-    """Say whether an element has no prefix and declares each namespace, but for the default one."""
-    declared = () if element.namespace == default else (("", element.namespace),)
-    return (
-        element.declarations == declared
-        and not element.prefix
-        and not any(attribute.namespace for attribute in element.attributes)
-        and all(_stands_alone(child, element.namespace) for child in element.elements)
-    )
 
 
 def id_of(received: ReceivedMessage, key: DeviceKey, arrival: Arrival) -> str:

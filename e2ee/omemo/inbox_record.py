@@ -2,23 +2,25 @@
 
 Rule: the stored form alone, and all of an :class:`OpenedMessage` is in it; a damaged record is
 ``store-corrupt``, never a message that was lost.
+
+Elements lie in one document, whose root declares the prefixes that they were parsed under. Written
+one by one each would declare them for itself, and a small message become a thousand times as long.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import E2eeError, ErrorCode, StoreFailed
+from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
+from e2ee.limits import MAX_DECLARATIONS, MAX_XML_BYTES
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.omemo.device import Device, parse_device_id, parse_identity_fingerprint
+from e2ee.omemo.fields import read_flag, read_number, read_octets, write_octets
 from e2ee.omemo.opened import OpenedMessage, TransportedKey
 from e2ee.omemo.version import Version
 from e2ee.records import pack, unpack
-from e2ee.renewal import read_count
 from e2ee.sce import Remark
 from e2ee.secret import Secret
 from e2ee.trust import Trust
@@ -36,8 +38,11 @@ def opened_to_record(opened: OpenedMessage, place: int) -> bytes:
     """Return a message as a stored record.
 
     Args:
-        opened: any but an empty one.
+        opened: the message.
         place: how many were kept before it.
+
+    Raises:
+        PeerMisbehaved: ``limit-exceeded``: it is longer than what can be read again.
     """
     key = opened.key
     return pack(
@@ -52,11 +57,12 @@ def opened_to_record(opened: OpenedMessage, place: int) -> bytes:
             "fingerprint": opened.fingerprint,
             "trust": opened.trust.value,
             "arrival": _arrival_to_fields(opened.arrival),
-            "content": [write_xml(child) for child in opened.content],
-            "dropped": [write_xml(child) for child in opened.dropped],
+            "content": _document(opened.content),
+            "dropped": _document(opened.dropped),
             "remarks": sorted(opened.remarks),
             "time": opened.time and opened.time.isoformat(),
-            "key": key and [_text(key.key.reveal()), _text(key.iv)],
+            "is_empty": opened.is_empty,
+            "key": key and [write_octets(key.key.reveal()), write_octets(key.iv)],
             "is_rewritable": opened.is_rewritable,
             "lost": opened.lost,
             "opted_out": opened.opted_out,
@@ -77,7 +83,7 @@ def opened_from_record(raw: bytes, message_id: str) -> tuple[OpenedMessage, int]
     """
     fields = unpack(raw, _KIND, _FORMAT)
     try:
-        opened, place = _opened(fields), read_count(fields["place"])
+        opened, place = _opened(fields), read_number(fields["place"])
         if opened.id == message_id and opened_to_record(opened, place) == raw:
             return opened, place
     except (KeyError, TypeError, ValueError, E2eeError):
@@ -98,10 +104,13 @@ def _opened(fields: dict[str, Any]) -> OpenedMessage:
         dropped=_elements(fields["dropped"]),
         remarks=frozenset(map(Remark, fields["remarks"])),
         time=None if time is None else datetime.fromisoformat(time),
-        key=None if key is None else TransportedKey(Secret(_bytes(key[0])), _bytes(key[1])),
-        is_rewritable=_flag(fields["is_rewritable"]),
-        lost=read_count(fields["lost"]),
-        opted_out=_flag(fields["opted_out"]),
+        is_empty=read_flag(fields["is_empty"]),
+        key=None
+        if key is None
+        else TransportedKey(Secret(read_octets(key[0])), read_octets(key[1])),
+        is_rewritable=read_flag(fields["is_rewritable"]),
+        lost=read_number(fields["lost"]),
+        opted_out=read_flag(fields["opted_out"]),
         reason=None if fields["reason"] is None else str(fields["reason"]),
     )
 
@@ -134,19 +143,35 @@ def _arrival(fields: dict[str, Any]) -> Arrival:
     )
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(type(value))
-    return value
+def _document(elements: tuple[Element, ...]) -> str | None:
+    """Return elements as one document, from which they are read as they are now."""
+    if not elements:
+        return None
+    scope: dict[str, str] = {}
+    for child in elements:
+        _add_inherited(child, frozenset({"xml"}), scope)
+    namespace = scope.pop("", "")
+    if len(scope) < MAX_DECLARATIONS:
+        root = Element(namespace, "elements", (), elements, declarations=tuple(scope.items()))
+        document = write_xml(root)
+        if len(document.encode()) <= MAX_XML_BYTES:
+            return document
+    raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "content that cannot be kept")
 
 
-def _elements(sources: Sequence[str]) -> tuple[Element, ...]:
-    return tuple([parse_xml(source) for source in sources])
+def _add_inherited(element: Element, declared: frozenset[str], scope: dict[str, str]) -> None:
+    """Add to ``scope`` what the prefixes stand for that are used in an element, not declared."""
+    if element.declarations:
+        declared = declared.union([prefix for prefix, _ in element.declarations])
+    if element.prefix not in declared:
+        scope.setdefault(element.prefix, element.namespace)
+    for attribute in element.attributes:
+        if attribute.prefix and attribute.prefix not in declared:
+            scope.setdefault(attribute.prefix, attribute.namespace)
+    for child in element.children:
+        if isinstance(child, Element):
+            _add_inherited(child, declared, scope)
 
 
-def _text(raw: bytes) -> str:
-    return b64encode(raw).decode()
-
-
-def _bytes(text: str) -> bytes:
-    return b64decode(text, validate=True)
+def _elements(document: str | None) -> tuple[Element, ...]:
+    return () if document is None else parse_xml(document).elements

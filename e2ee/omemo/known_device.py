@@ -6,7 +6,7 @@ Rule: a value and what follows from it alone; what is believed of it is decided 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from e2ee.errors import ErrorCode
@@ -19,6 +19,7 @@ __all__ = ["BUNDLE_AGE", "KnownDevice", "Refusal", "in_seconds", "is_recent"]
 
 BUNDLE_AGE: Final = timedelta(minutes=10)  # others use its prekeys up, and no event says so
 _STALE_AGE: Final = timedelta(days=90)
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _ACTIVE_AGE: Final = timedelta(days=1)  # who was heard within it is not noted as heard again
 
 
@@ -60,6 +61,8 @@ class KnownDevice:
         once: the versions whose lists ever had it.
         label: what its list calls it, and
         label_signature: the signature that was never checked; ``OmemoSessions.devices`` does that.
+        named: whether an authenticated envelope of its identity named its account: what proves
+            that the identity is not another's that was copied or passed on.
         refused: the bundles that were not taken since the last one that was; one for each version.
         heard: when it was last known to be alive, aware, to the day.
         wrote: since when what we write to it is not answered; ``None`` where it is.
@@ -73,6 +76,7 @@ class KnownDevice:
     once: frozenset[Version] = frozenset()
     label: str | None = None
     label_signature: bytes | None = None
+    named: bool = False
     refused: tuple[Refusal, ...] = ()
     heard: datetime | None = None
     wrote: datetime | None = None
@@ -92,6 +96,11 @@ class KnownDevice:
             None,
         )
 
+    def refused_at(self, version: Version) -> datetime:
+        """Return when its bundle was refused last, aware; the beginning of time for never."""
+        times = [each.when for each in self.refused if each.version is version]
+        return max(times, default=_NEVER)
+
     def relisted(self, version: Version, entry: ListedDevice | None) -> KnownDevice:
         """Return the device as the list of one version has it, or has it not."""
         if entry is None:
@@ -109,7 +118,13 @@ class KnownDevice:
     def showing(self, fingerprint: IdentityFingerprint, trust: Trust) -> KnownDevice:
         """Return the device with an identity that is its own from now on."""
         return replace(
-            self, fingerprint=fingerprint, trust=trust, refused=(), heard=None, wrote=None
+            self,
+            fingerprint=fingerprint,
+            trust=trust,
+            named=False,
+            refused=(),
+            heard=None,
+            wrote=None,
         )
 
     def answered(self, fingerprint: IdentityFingerprint) -> KnownDevice:

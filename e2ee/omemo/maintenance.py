@@ -1,4 +1,4 @@
-"""What is due with time: another signed prekey, more prekeys, the end of a catch-up.
+"""What is due with time: other prekeys, the bundle once more, the end of a catch-up.
 
 Rule: one transaction each, driven by the program; no timer lives here. A clock that jumps must not
 make anything expire twice.
@@ -30,11 +30,15 @@ async def maintain(sessions: OmemoSessions) -> None:
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
         own, now = await own_within(draft), sessions.ports.clock()
-        if own.catching_up_since is not None:
-            if now - own.catching_up_since >= _MAX_CATCH_UP:
-                await _end_catch_up(draft, own)
-            elif now < own.catching_up_since:  # begun by a clock that was ahead
-                put_own(draft, replace(own, catching_up_since=now))
+        since = own.catching_up_since
+        if since is not None:
+            since = min(since, now)  # one that was begun by a clock that was ahead
+            own = replace(own, catching_up_since=since if now - since < _MAX_CATCH_UP else None)
+            put_own(draft, own)
+        if own.catching_up_since is None:
+            for version in own.versions:
+                keys = await keys_within(draft, version)
+                forget_spent(draft, version, await pre_keys_within(draft, keys), now)
         for version in own.spoken(sessions.engines):
             keys = _aged(sessions, own, await keys_within(draft, version), now)
             put_keys(draft, refill(sessions, draft, keys))
@@ -57,7 +61,7 @@ async def caught_up(sessions: OmemoSessions) -> None:
     """See ``OmemoSessions.caught_up``."""
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
-        await _end_catch_up(draft, await own_within(draft))
+        put_own(draft, replace(await own_within(draft), catching_up_since=None))
         await draft.commit()
 
 
@@ -67,10 +71,3 @@ def _aged(sessions: OmemoSessions, own: OwnDevice, keys: OwnKeys, now: datetime)
     if now < keys.made:  # by a clock that was ahead; its age counts from the present
         return replace(keys, made=now)
     return rotate(sessions, own, keys, now) if now - keys.made >= _ROTATION_PERIOD else keys
-
-
-async def _end_catch_up(draft: Draft, own: OwnDevice) -> None:
-    put_own(draft, replace(own, catching_up_since=None))
-    for version in own.versions:
-        keys = await keys_within(draft, version)
-        forget_spent(draft, version, await pre_keys_within(draft, keys))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import normalize
 
 from e2ee import limits
 from e2ee.errors import PeerMisbehaved
@@ -96,9 +97,6 @@ class ReceivedMessage:
         version: of which version.
         sid: the id of the device that claims to have sent it.
         key: the one for our device; ``None``: it is not for us.
-        recipients: the accounts that it has keys for, the sender's own other devices included;
-            ``None`` in the legacy version, which does not say.
-        others: how many keys it has for other devices, whoever's.
         payload: what is encrypted; ``None``: it is an empty message, or transports a key.
         iv: of a legacy message without payload, 12 or 16 bytes; a payload has its own.
     """
@@ -106,8 +104,6 @@ class ReceivedMessage:
     version: Version
     sid: DeviceId
     key: DeviceKey | None
-    recipients: frozenset[BareJid] | None
-    others: int
     payload: Payload | None
     iv: bytes | None = None
 
@@ -116,7 +112,7 @@ def read_encrypted(source: Element, own: Device) -> ReceivedMessage:
     """Read an encrypted element of either version; what is unknown in it is ignored.
 
     Keys are ignored, however broken, when they are for another device or account. So is an account
-    that is no JID.
+    that is no JID. Who else can read it is not told: the network can take their keys away.
 
     Args:
         source: the element.
@@ -125,17 +121,18 @@ def read_encrypted(source: Element, own: Device) -> ReceivedMessage:
     Raises:
         PeerMisbehaved: ``malformed``: two keys for our device, or one that is empty; a payload
             that is there and empty; ``limit-exceeded``: more than ``limits.MAX_MESSAGE_KEYS`` keys
-            or accounts, or ``limits.MAX_MESSAGE_JID_CHARS`` characters of JIDs.
+            or accounts, ``limits.MAX_MESSAGE_JID_CHARS`` characters of JIDs, or
+            ``limits.MAX_DEVICE_KEY_BYTES`` of our key.
     """
     version = version_of(source, _ROOTS)
     rule = _RULES[version]
     header = source.only(version, "header", rule)
     sid = parse_device_id(header.require("sid", rule), rule)
     if version is Version.TWO:
-        ours, recipients, total = _addressed(header, own.jid, rule)
+        ours, total = _addressed(header, own.jid, rule)
         iv = None
     else:
-        ours, recipients = header.find_all(version, "key"), None
+        ours = header.find_all(version, "key")
         total = len(ours)
         iv = octets(header.only(version, "iv", rule), _IV_LENGTHS, rule)
     if total > limits.MAX_MESSAGE_KEYS:
@@ -149,28 +146,33 @@ def read_encrypted(source: Element, own: Device) -> ReceivedMessage:
         version,
         sid,
         _read_key(mine[0], version, own.id, rule) if mine else None,
-        recipients,
-        total - len(mine),
         payload,
         iv if payload is None else None,
     )
 
 
-def _addressed(
-    header: Element, own: BareJid, rule: str
-) -> tuple[tuple[Element, ...], frozenset[BareJid], int]:
-    """Return the keys for our account, all accounts, and the number of all keys (version 2)."""
+def _addressed(header: Element, own: BareJid, rule: str) -> tuple[tuple[Element, ...], int]:
+    """Return the keys for our account, and the number of all keys (version 2)."""
     accounts = header.find_all(Version.TWO, "keys")
     names = [account.get("jid") or "" for account in accounts]
     if len(names) > limits.MAX_MESSAGE_KEYS or sum(map(len, names)) > limits.MAX_MESSAGE_JID_CHARS:
         raise too_many("accounts in one message", rule)
-    jids = list(map(_jid, names))
     keys = [account.find_all(Version.TWO, "key") for account in accounts]
-    ours = [found for jid, found in zip(jids, keys, strict=True) if jid == own]
+    ours = [found for name, found in zip(names, keys, strict=True) if _names(name, own)]
     if len(ours) > 1:
         raise misshapen("two <keys/> for one account", rule)
-    recipients = frozenset(jid for jid in jids if jid is not None)
-    return ours[0] if ours else (), recipients, sum(map(len, keys))
+    return ours[0] if ours else (), sum(map(len, keys))
+
+
+def _names(text: str, own: BareJid) -> bool:
+    """Say whether a JID is ours; to prepare all that are not would take half a second."""
+    folded = _folded(text)
+    is_likely = folded == _folded(str(own)) or ("xn--" in folded and not own.domain.isascii())
+    return is_likely and _jid(text) == own
+
+
+def _folded(jid: str) -> str:
+    return normalize("NFKC", normalize("NFKC", jid).casefold()).removesuffix(".")
 
 
 def _jid(text: str) -> BareJid | None:
@@ -189,7 +191,10 @@ def _rid(holder: Element) -> DeviceId | None:
 
 def _read_key(holder: Element, version: Version, rid: DeviceId, rule: str) -> DeviceKey:
     kex = holder.get(_EXCHANGE[version])
-    return DeviceKey(rid, _filled(holder, rule), kex is not None and parse_boolean(kex, rule))
+    data = _filled(holder, rule)
+    if len(data) > limits.MAX_DEVICE_KEY_BYTES:
+        raise too_many("bytes in a key", rule)
+    return DeviceKey(rid, data, kex is not None and parse_boolean(kex, rule))
 
 
 def _filled(holder: Element, rule: str) -> bytes:

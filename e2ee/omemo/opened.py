@@ -49,12 +49,13 @@ class OpenedMessage:
         dropped: what stood in the envelope and is not believed from there (XEP-0420 §9).
         remarks: what was accepted, but not as it should be.
         time: what the sender says when; ``None`` where they do not.
-        is_empty: whether it was an empty message; such a one is never in the inbox.
+        is_empty: whether it was an empty message; such a one is in the inbox only if something was
+            lost before it.
         key: what a legacy message without payload transports; else ``None``.
         is_rewritable: whether any other recipient could have changed what it says, together with
             the network (SECURITY O5): so it is with every legacy text, because the network can also
             hide that there was another recipient. Never so in version 2.
-        lost: how many messages of this sender before it can never be read any more.
+        lost: how many messages of this sender can never be read any more since this one came.
         opted_out: whether the sender asks to write in clear from now on (XEP-0384 §5.7), and
         reason: why, in their words.
     """

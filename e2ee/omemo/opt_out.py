@@ -11,6 +11,7 @@ from typing import Final
 
 from e2ee import ns
 from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.omemo.device_list import is_label
 from e2ee.xmltree import Element, element
 
 __all__ = ["OptOut"]
@@ -23,7 +24,8 @@ class OptOut:
     """A wish to write in clear from now on; any later encrypted message takes it back.
 
     Attributes:
-        reason: why, for the other side's user to read; ``None`` for none, an empty one included.
+        reason: why, for the other side's user to read; ``None`` for none. One that could not be a
+            device's label, because it is empty, long or deceiving, is none.
     """
 
     reason: str | None = field(default=None, repr=False)
@@ -43,4 +45,5 @@ class OptOut:
         if not source.is_(ns.OMEMO_2, "opt-out"):
             raise PeerMisbehaved(ErrorCode.MALFORMED, "not an <opt-out/>", rule=_RULE)
         reason = source.optional(ns.OMEMO_2, "reason", _RULE)
-        return cls(None if reason is None else reason.leaf_text(_RULE) or None)
+        text = "" if reason is None else reason.leaf_text(_RULE)
+        return cls(text if is_label(text) else None)

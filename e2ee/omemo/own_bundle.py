@@ -7,7 +7,7 @@ prekeys that some lost time may have used.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from e2ee.effects import (
@@ -54,6 +54,7 @@ _CONFIG: Final = {
     Version.TWO: (*OPEN_NODE, (MAX_ITEMS, "max")),  # one node for all devices of the account
     Version.LEGACY: OPEN_NODE,
 }
+_REPUBLISHED: Final = timedelta(days=1)  # even if nothing changed
 _PERIOD: Final = timedelta(minutes=10)
 _MAX_PUBLICATIONS: Final = 20  # of one bundle within it: whoever spends our prekeys drives us
 
@@ -71,16 +72,15 @@ async def publish_changed_bundles(sessions: OmemoSessions, draft: Draft) -> None
 async def publish_if_due(sessions: OmemoSessions, draft: Draft, version: Version) -> None:
     """Queue that our bundle is published, if it is not what was published last.
 
-    Where too much was published of late it waits for the next change or ``maintain``; what is
-    spent is accepted until then.
+    Or if that was long ago: it may have been refused, or lost since. Where too much was published
+    of late it waits for the next change or ``maintain``; what is spent is accepted until then.
     """
     own, keys = await own_within(draft), await keys_within(draft, version)
-    if not keys.changed and not _is_outdated(own, keys):
-        return
     now = sessions.ports.clock()
-    recent = tuple(moment for moment in keys.published if is_recent(moment, _PERIOD, now))
-    if len(recent) < _MAX_PUBLICATIONS:
-        put_keys(draft, replace(keys, published=(*recent, now)))
+    last = keys.published[-1] if keys.published else None
+    if not keys.changed and not _is_outdated(own, keys) and is_recent(last, _REPUBLISHED, now):
+        return
+    if len(_recent(keys, now)) < _MAX_PUBLICATIONS:
         publication = await bundle_publication(sessions, draft, version)
         if not own.left:
             draft.send(publication)
@@ -90,16 +90,17 @@ async def bundle_publication(sessions: OmemoSessions, draft: Draft, version: Ver
     """Return what publishes our bundle as it is now, and note that this was done."""
     own, keys = await _sure(sessions, draft, version)
     pre_keys = await pre_keys_within(draft, keys)
+    now = sessions.ports.clock()
     if own.catching_up_since is None:
-        forget_spent(draft, version, pre_keys)
-    put_keys(draft, replace(keys, changed=False))
+        forget_spent(draft, version, pre_keys, now)
+    put_keys(draft, replace(keys, changed=False, published=(*_recent(keys, now), now)))
     bundle = Bundle(
         version=version,
         identity=sessions.engines[version].identity(own.identity),
         signed_pre_key_id=keys.signed.id,
         signed_pre_key=keys.signed.public,
         signature=keys.signed.signature,
-        pre_keys=tuple([(key.key.id, key.key.public) for key in pre_keys if not key.spent]),
+        pre_keys=tuple([(key.key.id, key.key.public) for key in pre_keys if key.spent is None]),
     )
     place = bundle_fetch(version, own.device)
     return Publish(
@@ -131,6 +132,10 @@ async def _sure(
         keys = await replace_all(sessions, draft, own, keys, now)
         put_keys(draft, keys)
     return own, keys
+
+
+def _recent(keys: OwnKeys, now: datetime) -> tuple[datetime, ...]:
+    return tuple(moment for moment in keys.published if is_recent(moment, _PERIOD, now))
 
 
 def _is_outdated(own: OwnDevice, keys: OwnKeys) -> bool:

@@ -13,8 +13,8 @@ from e2ee.errors import ApiMisuse
 from e2ee.omemo.device import MAX_OWN_DEVICE_ID, Device, DeviceId
 from e2ee.omemo.device_list import is_label
 from e2ee.omemo.draft import Draft
-from e2ee.omemo.own_bundle import bundle_publication, bundle_withdrawal
-from e2ee.omemo.own_list import fetched_ring, list_publication
+from e2ee.omemo.own_bundle import bundle_publication
+from e2ee.omemo.own_list import fetched_ring, list_publication, withdraw
 from e2ee.omemo.own_record import OwnDevice
 from e2ee.omemo.own_rows import keys_within, own_or_none, own_within, pre_keys_within, put_own
 from e2ee.omemo.prekeys import make_keys
@@ -75,7 +75,9 @@ async def relabel(sessions: OmemoSessions, label: str | None) -> None:
     _check_label(label)
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
-        own = replace(await _present(draft), label=label)
+        own = replace(await own_within(draft), label=label)
+        if own.left:
+            raise ApiMisuse(f"{own.device} has left; register it again first")
         ring = await fetched_ring(sessions, draft, (Version.TWO,))
         put_own(draft, own)
         draft.send(list_publication(sessions, own, Version.TWO, ring))
@@ -86,21 +88,13 @@ async def leave(sessions: OmemoSessions) -> None:
     """See ``OmemoSessions.leave``."""
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
-        own = replace(await _present(draft), left=True)
+        own = replace(await own_within(draft), left=True)
         spoken = own.spoken(sessions.engines)
         ring = await fetched_ring(sessions, draft, spoken)
         put_own(draft, own)
         for version in spoken:
-            listed = list_publication(sessions, own, version, ring)
-            draft.send(listed, bundle_withdrawal(version, own.device), chained=True)
+            withdraw(sessions, draft, own, version, ring)
         await draft.commit()
-
-
-async def _present(draft: Draft) -> OwnDevice:
-    own = await own_within(draft)
-    if own.left:
-        raise ApiMisuse(f"{own.device} has left; register it again first")
-    return own
 
 
 async def _new(sessions: OmemoSessions, draft: Draft, ring: DeviceRing) -> OwnDevice:

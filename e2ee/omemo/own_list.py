@@ -6,14 +6,16 @@ their signatures (XEP-0384 §5.3.1).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from e2ee.effects import Publish
 from e2ee.errors import DataMissing, ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_DEVICES
 from e2ee.omemo.device_list import DeviceList, ListedDevice
 from e2ee.omemo.draft import Draft
-from e2ee.omemo.own_bundle import OPEN_NODE, bundle_publication
+from e2ee.omemo.known_device import is_recent
+from e2ee.omemo.own_bundle import OPEN_NODE, bundle_publication, bundle_withdrawal
 from e2ee.omemo.own_record import OwnDevice
 from e2ee.omemo.own_rows import own_within
 from e2ee.omemo.ring import DeviceRing
@@ -23,13 +25,17 @@ from e2ee.omemo.version import CURRENT, Version, devices_fetch
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["announce_within", "fetched_ring", "list_publication"]
+__all__ = ["announce_within", "fetched_ring", "list_publication", "withdraw"]
+
+_LIST_AGE: Final = timedelta(minutes=10)  # that we go by when we publish another
 
 
 async def fetched_ring(
     sessions: OmemoSessions, draft: Draft, versions: tuple[Version, ...]
 ) -> DeviceRing:
-    """Return our account's ring, whose lists were fetched: a list is published whole.
+    """Return our account's ring, whose lists were just fetched.
+
+    A list is published whole: of an older one a device that was added since would be struck.
 
     Raises:
         DataMissing: the lists of some of these versions must be fetched first.
@@ -39,7 +45,7 @@ async def fetched_ring(
     fetches = tuple(
         devices_fetch(version, sessions.account)
         for version in versions
-        if version not in ring.listed
+        if not is_recent(ring.listed.get(version), _LIST_AGE, sessions.ports.clock())
     )
     if fetches:
         raise DataMissing("our account's own device lists are missing", fetches=fetches)
@@ -64,6 +70,14 @@ async def announce_within(
     if len(_others(own, version, ring)) < MAX_DEVICES:
         bundle = await bundle_publication(sessions, draft, version)
         draft.send(bundle, list_publication(sessions, own, version, ring), chained=True)
+
+
+def withdraw(
+    sessions: OmemoSessions, draft: Draft, own: OwnDevice, version: Version, ring: DeviceRing
+) -> None:
+    """Queue that our device, which has left, is taken from a list, and then its bundle away."""
+    listed = list_publication(sessions, own, version, ring)
+    draft.send(listed, bundle_withdrawal(version, own.device), chained=True)
 
 
 def list_publication(

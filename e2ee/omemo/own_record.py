@@ -101,11 +101,12 @@ class OwnPreKey:
 
     Attributes:
         key: the key.
-        spent: whether somebody used it: it is offered no more, and soon deleted.
+        spent: since when somebody has used it, aware: it is offered no more, and deleted when the
+            bundle without it is surely published; ``None`` for one that nobody used.
     """
 
     key: PreKey
-    spent: bool = False
+    spent: datetime | None = None
 
 
 def own_to_record(own: OwnDevice) -> bytes:
@@ -205,7 +206,7 @@ def pre_key_to_record(version: Version, pre_key: OwnPreKey) -> bytes:
         "id": pre_key.key.id,
         "private": write_octets(pre_key.key.private.reveal()),
         "public": write_octets(pre_key.key.public),
-        "spent": pre_key.spent,
+        "spent": None if pre_key.spent is None else format_time(pre_key.spent),
     }
     return pack(_PRE_KEY, _FORMAT, fields)
 
@@ -225,8 +226,9 @@ def pre_key_from_record(raw: bytes, version: Version) -> OwnPreKey:
             Secret(read_octets(fields["private"], _KEY_BYTES)),
             read_octets(fields["public"], _KEY_BYTES),
         )
-        return OwnPreKey(key, read_flag(fields["spent"]))
-    except (KeyError, TypeError, ValueError):
+        spent = fields["spent"]
+        return OwnPreKey(key, None if spent is None else read_time(spent))
+    except (KeyError, TypeError, ValueError, E2eeError):
         raise _damaged("prekey") from None
 
 

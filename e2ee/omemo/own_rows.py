@@ -113,7 +113,7 @@ async def pre_keys_within(draft: Draft, keys: OwnKeys) -> tuple[OwnPreKey, ...]:
     version = keys.version
     rows = await draft.scan(_pre_key_rows(draft, version))
     pre_keys = tuple([_pre_key_at(draft, version, row, raw) for row, raw in rows])
-    if sum(not pre_key.spent for pre_key in pre_keys) != keys.fresh:
+    if sum(pre_key.spent is None for pre_key in pre_keys) != keys.fresh:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "stored prekeys of our own device are lost")
     return pre_keys
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from e2ee.arrival import Arrival, StanzaKind
@@ -20,7 +22,7 @@ from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import OmemoEngine
 from e2ee.omemo.identities import claim_within, identify_within
 from e2ee.omemo.known_device import KnownDevice, is_recent
-from e2ee.omemo.own_list import announce_within
+from e2ee.omemo.own_list import announce_within, withdraw
 from e2ee.omemo.own_record import OwnDevice
 from e2ee.omemo.own_rows import own_or_none
 from e2ee.omemo.ring import LIST_AGE, DeviceRing
@@ -81,10 +83,12 @@ async def _missing_bundles(sessions: OmemoSessions, draft: Draft, ring: DeviceRi
     """Return what to fetch to begin sessions, or to show the user what to decide about."""
     now, policy = sessions.ports.clock(), sessions.ports.trust
     renewal = await renewal_within(draft, sessions.account)
+    ids = {device.id for device in ring.devices if device.listed}
     current = {
-        version: await sessions_within(draft, version, ring.jid) for version in sessions.engines
+        version: await sessions_within(draft, version, ring.jid, ids)
+        for version in sessions.engines
     }
-    wanted: list[Fetch] = []  # who was met first comes first: no flood of others delays them
+    wanted: list[tuple[datetime, Fetch]] = []
     for known in ring.devices:
         level = ring.level(known, policy)
         version = ring.version_of(known, sessions.engines)
@@ -96,8 +100,11 @@ async def _missing_bundles(sessions: OmemoSessions, draft: Draft, ring: DeviceRi
             and not _sends(current[version].get(known.id), known, renewal)
             and await bundle_within(draft, version, device, now) is None
         ):
-            wanted.append(bundle_fetch(version, device))
-    return wanted[: ring.allowance(now)]
+            wanted.append((known.refused_at(version), bundle_fetch(version, device)))
+    # Who was met first comes first, so that no flood of others delays them; but after those whose
+    # bundle was never refused: a device that is dead stands before nobody for ever.
+    wanted.sort(key=itemgetter(0))
+    return [fetch for _, fetch in wanted][: ring.allowance(now)]
 
 
 def _sends(session: Session | None, known: KnownDevice, renewal: Renewal) -> bool:
@@ -149,20 +156,25 @@ async def _feed_list(
     others = tuple(each for each in found.devices if own is None or each.id != own.device.id)
     level = before.sight(sessions.ports.trust, ours=ours)
     ring = before.announce(replace(found, devices=others), level, now)
-    if own is not None and len(others) == len(found.devices):
-        ring = await _put_back(sessions, draft, version, own, ring)
-    keep(draft, before, ring, now)
+    if own is not None and (len(others) < len(found.devices)) is own.left:
+        ring = await _corrected(sessions, draft, version, own, ring)
+    await keep(draft, before, ring, now)
 
 
-async def _put_back(
+async def _corrected(
     sessions: OmemoSessions, draft: Draft, version: Version, own: OwnDevice, ring: DeviceRing
 ) -> DeviceRing:
-    """Announce our device again, whose list lacks it (XEP-0384 §5.3.1), a few times a day."""
+    """Announce our device again, whose list lacks it (XEP-0384 §5.3.1), a few times a day.
+
+    Or withdraw it again, that has left, where the list names it.
+    """
     now = sessions.ports.clock()
-    present = not own.left and version in own.versions
-    if not present or not ring.may_announce(version, now):
+    if version not in own.versions or not ring.may_announce(version, now):
         return ring
-    await announce_within(sessions, draft, version, ring)
+    if own.left:
+        withdraw(sessions, draft, own, version, ring)
+    else:
+        await announce_within(sessions, draft, version, ring)
     return ring.announced_again(version, now)
 
 
@@ -248,7 +260,7 @@ async def decide(
         after = before.decide(fingerprint, trust)
         if after.holder(fingerprint) is not None:
             await claim_within(sessions, draft, jid, fingerprint)
-        keep(draft, before, after, sessions.ports.clock())
+        await keep(draft, before, after, sessions.ports.clock())
         await draft.commit()
 
 

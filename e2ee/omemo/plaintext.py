@@ -22,15 +22,30 @@ from e2ee.secret import Secret
 from e2ee.xmlnames import NOT_CHAR
 from e2ee.xmltree import Element, element
 
-__all__ = ["Plaintext", "read_plaintext"]
+__all__ = ["Plaintext", "is_encrypted", "read_plaintext"]
 
 _TRANSPORTED_BYTES: Final = 16  # of a key in a legacy message; with a payload, a tag follows
+_RULE: Final = "XEP-0384 §5.5"
 _LEGACY_RULE: Final = "XEP-0384 0.2.2 §4.6"
+_ENCRYPTED: Final = frozenset(
+    {
+        (ns.EME, "encryption"),
+        (ns.OMEMO_2, "encrypted"),
+        (ns.OMEMO_LEGACY, "encrypted"),
+        (ns.OX, "openpgp"),
+        (ns.PGP_LEGACY, "x"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plaintext:
-    """What a message says; the fields are those of :class:`OpenedMessage`."""
+    """What a message says; the fields are those of :class:`OpenedMessage`, but for one.
+
+    Attributes:
+        names_sender: whether it is in an envelope, which named the sender's account as it must: it
+            is no other's message that was passed on as theirs.
+    """
 
     content: tuple[Element, ...] = field(default=(), repr=False)
     dropped: tuple[Element, ...] = field(default=(), repr=False)
@@ -38,6 +53,7 @@ class Plaintext:
     time: datetime | None = None
     is_empty: bool = False
     key: TransportedKey | None = None
+    names_sender: bool = False
 
     @property
     def opt_out(self) -> OptOut | None:
@@ -73,8 +89,8 @@ def read_plaintext(
 
     Raises:
         CannotDecrypt: the payload is not the one that the key material is for.
-        PeerMisbehaved: what ``open_envelope`` raises; ``malformed``, ``limit-exceeded`` for a
-            legacy text that could not be an element.
+        PeerMisbehaved: what ``open_envelope`` raises; ``forbidden``: encrypted content inside;
+            ``malformed``, ``limit-exceeded`` for a legacy text that could not be an element.
     """
     if received.payload is None:
         return _without_payload(engine, received.iv, key_material)
@@ -83,7 +99,17 @@ def read_plaintext(
         return Plaintext(content=(_body(plaintext),))
     profile = GROUPCHAT if arrival.kind is StanzaKind.GROUPCHAT else OMEMO
     opened = open_envelope(plaintext, _stored(arrival, now), profile, now)
-    return Plaintext(opened.envelope.content, opened.dropped, opened.remarks, opened.envelope.time)
+    envelope = opened.envelope
+    if any(map(is_encrypted, envelope.content)):
+        raise PeerMisbehaved(ErrorCode.FORBIDDEN, "encrypted content inside", rule=_RULE)
+    return Plaintext(
+        envelope.content, opened.dropped, opened.remarks, envelope.time, names_sender=True
+    )
+
+
+def is_encrypted(child: Element) -> bool:
+    """Say whether an element says, or is, that a message is encrypted, by whatever method."""
+    return (child.namespace, child.name) in _ENCRYPTED
 
 
 def _without_payload(engine: OmemoEngine, iv: bytes | None, key_material: Secret) -> Plaintext:

@@ -1,19 +1,20 @@
 """Our prekeys: made, found by the id that somebody used, spent, rotated, replaced.
 
 Rule: keys and how many there are; what is published of them is in ``own_bundle.py``. A one-time
-prekey that was used is spent: it is offered no more, and deleted once the bundle without it is
-published and no catch-up runs (XEP-0384 §6). Ids grow, and none is given twice.
+prekey that was used is spent: it is offered no more, and deleted after a day, when the bundle
+without it is published, and no catch-up runs (XEP-0384 §6). Ids grow, and none is given twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import PreKey, SignedPreKey
+from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.own_record import OwnDevice, OwnKeys, OwnPreKey
 from e2ee.omemo.own_rows import (
     drop_pre_key,
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 PRE_KEYS: Final = 100  # XEP-0384 §4.3: around 100, never fewer than 25
+_MAX_SPENT: Final = 1000  # that are kept: whoever uses our prekeys up makes us keep no more
+_SPENT_AGE: Final = timedelta(days=1)  # a publication may be refused, or wait for a network
 _MIN_LEAP: Final = 1 << 16  # ids; more than were given since any copy of a store was made
 _LEAP_BYTES: Final = 3  # so that the two thousand million ids last for a hundred renewals and more
 
@@ -87,7 +90,8 @@ async def unused_since(draft: Draft, version: Version, pre_key_id: int) -> int:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
     found = await stored_pre_key(draft, version, pre_key_id)
-    return 0 if found is None or found.spent else (await keys_within(draft, version)).renewal
+    unused = found is not None and found.spent is None
+    return (await keys_within(draft, version)).renewal if unused else 0
 
 
 async def pre_key_used(
@@ -98,9 +102,9 @@ async def pre_key_used(
     Another takes its place. Call ``publish_changed_bundles`` before the draft is committed.
     """
     found = await stored_pre_key(draft, version, pre_key_id)
-    if found is None or found.spent:
+    if found is None or found.spent is not None:
         return
-    put_pre_key(draft, version, replace(found, spent=True))
+    put_pre_key(draft, version, replace(found, spent=sessions.ports.clock()))
     keys = await keys_within(draft, version)
     put_keys(draft, refill(sessions, draft, replace(keys, fresh=keys.fresh - 1, changed=True)))
 
@@ -165,15 +169,22 @@ async def replace_all(
     so that another copy that is renewed comes to others.
     """
     for pre_key in await pre_keys_within(draft, keys):
-        put_pre_key(draft, keys.version, replace(pre_key, spent=True))
+        put_pre_key(draft, keys.version, replace(pre_key, spent=pre_key.spent or now))
     leap = _MIN_LEAP + int.from_bytes(sessions.ports.primitives.random(_LEAP_BYTES))
     keys = rotate(sessions, own, keys, now, leap)
     spent = replace(keys, last=keys.last + leap, fresh=0, renewal=own.renewal)
     return refill(sessions, draft, spent)
 
 
-def forget_spent(draft: Draft, version: Version, pre_keys: Collection[OwnPreKey]) -> None:
-    """Delete those of all one-time prekeys that were used, their private halves with them."""
-    for pre_key in pre_keys:
-        if pre_key.spent:
+def forget_spent(
+    draft: Draft, version: Version, pre_keys: Collection[OwnPreKey], now: datetime
+) -> None:
+    """Delete those of all one-time prekeys that were used, their private halves with them.
+
+    Not at once: until the bundle without them is published, others take them from the one before.
+    Nobody says when that is; after a day ``maintain`` publishes it once more.
+    """
+    spent = [pre_key for pre_key in pre_keys if pre_key.spent is not None]
+    for place, pre_key in enumerate(reversed(spent)):
+        if place >= _MAX_SPENT or not is_recent(pre_key.spent, _SPENT_AGE, now):
             drop_pre_key(draft, version, pre_key.key.id)

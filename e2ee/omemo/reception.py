@@ -10,13 +10,14 @@ what a header can make us compute is bounded over all sessions that are tried.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_SKIPPED
 from e2ee.omemo import turns
-from e2ee.omemo.device import Device
+from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.empty_messages import queue_empty
 from e2ee.omemo.engine import KeyExchange, OmemoEngine, RatchetMessage, Received, SkippedKey
@@ -47,7 +48,7 @@ __all__ = ["Reception", "receive", "replay", "settle"]
 
 _HEARTBEAT: Final = 53  # the number of a message that asks for one (XEP-0384 §6)
 _MAX_STEPS: Final = 2 * MAX_SKIPPED + 1
-"""How many steps of chains one message may cost over all sessions that are tried; 1 at least."""
+"""How many steps of chains one message may cost over all sessions that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,19 @@ class Reception:
     message: RatchetMessage
     received: Received
     used: SkippedKey | None = None
+
+    def is_late(self, *, live: bool) -> bool:
+        """Say whether something newer of its sender was surely decrypted before.
+
+        Its own session went on without it; or that was replaced since, and is not just heard of.
+        What an archive delivers of a replaced session is no sign that the peer uses it: the peer
+        may have begun the current one since, because it lost this one.
+
+        Args:
+            live: whether the message comes right from its sender.
+        """
+        replaced = self.slot is not None and self.session.confirmed and not live
+        return self.used is not None or replaced
 
 
 async def receive(
@@ -100,44 +114,54 @@ async def receive(
         exchange, message = engine.read_exchange(key.data)
     else:
         message = engine.read_message(key.data)
-    candidates = await _candidates(draft, engine, sender, exchange, message)
-    if exchange is not None and not candidates:
+    version = engine.version
+    current = await session_within(draft, version, sender)
+    if current is not None and _is_of(current, exchange, message):
+        return await _decrypted(draft, engine, None, current, message)
+    archived = await archived_within(draft, version, sender)
+    for slot, session in archived:
+        if _is_of(session, exchange, message):
+            return await _decrypted(draft, engine, slot, session, message)
+    if exchange is not None:
         return await _begun(draft, own, engine, sender, exchange, message)
+    every: list[tuple[int | None, Session]] = [] if current is None else [(None, current)]
+    return await _turned(draft, engine, sender, [*every, *archived], message)
+
+
+async def _turned(
+    draft: Draft,
+    engine: OmemoEngine,
+    sender: Device,
+    sessions: Sequence[tuple[int | None, Session]],
+    message: RatchetMessage,
+) -> Reception:
+    """Decrypt a message of a chain that no session knows yet, so that any may be meant.
+
+    The cheapest is tried first: the right one knows most of the chain that ended.
+    """
     refusals: list[E2eeError] = []
-    for slot, session in candidates:
+    steps = 0
+    for slot, session in sorted(sessions, key=lambda each: _steps(each[1], message)):
+        steps += _steps(session, message)
+        if refusals and steps > _MAX_STEPS:
+            break
         try:
             return await _decrypted(draft, engine, slot, session, message)
         except (CannotDecrypt, PeerMisbehaved) as error:
             refusals.append(error)
     if refusals:
-        raise refusals[0] from None
-    await _check_unheard(draft, engine, sender, message)
+        replays = [each for each in refusals if each.code is ErrorCode.REPLAY]
+        raise (replays or refusals)[0] from None
     raise PeerMisbehaved(
         ErrorCode.NO_SESSION, f"there is no session with {sender}", rule="XEP-0384 §5.6"
     )
 
 
-async def _candidates(
-    draft: Draft,
-    engine: OmemoEngine,
-    sender: Device,
-    exchange: KeyExchange | None,
-    message: RatchetMessage,
-) -> list[tuple[int | None, Session]]:
-    """Return the sessions that can have encrypted a message, in the order to be tried."""
-    current = await session_within(draft, engine.version, sender)
-    if current is not None and _is_of(current, exchange, message):
-        return [(None, current)]
-    archived = await archived_within(draft, engine.version, sender)
-    for slot, session in archived:
-        if _is_of(session, exchange, message):
-            return [(slot, session)]
-    if exchange is not None:
-        return []
-    every: list[tuple[int | None, Session]] = [] if current is None else [(None, current)]
-    every += archived
-    # It goes on with a chain that no session knows yet, so that any may be meant.
-    return every[: max(1, _MAX_STEPS // (1 + message.number + message.previous))]
+def _steps(session: Session, message: RatchetMessage) -> int:
+    """Return how many steps of chains it costs to try a session with a new chain."""
+    ended = session.ratchet.receiving
+    passed_over = message.previous - ended.length if ended else 0
+    return 1 + message.number + (passed_over if 0 < passed_over <= MAX_SKIPPED else 0)
 
 
 def _is_of(session: Session, exchange: KeyExchange | None, message: RatchetMessage) -> bool:
@@ -157,7 +181,7 @@ async def _decrypted(
     key = message.ratchet_key
     used = await skipped_within(draft, session, key, message.number)
     if used is None and key != session.ratchet.peer_public:
-        await _check_unheard(draft, engine, session.peer, message)
+        await _check_unheard(draft, engine, session.fingerprint, message)
     received = await engine.decrypt(
         session.ratchet, session.bound, message, used, initiator=session.initiator
     )
@@ -173,8 +197,8 @@ async def _begun(
     message: RatchetMessage,
 ) -> Reception:
     """Build the session that a key exchange asks for."""
-    version = engine.version
-    await _check_unheard(draft, engine, sender, message)
+    version, fingerprint = engine.version, engine.fingerprint(exchange.identity)
+    await _check_unheard(draft, engine, fingerprint, message)
     signed_pre_key = await signed_pre_key_within(draft, version, exchange.signed_pre_key_id)
     pre_key = await pre_key_within(draft, version, exchange.pre_key_id)
     if signed_pre_key is None or pre_key is None:
@@ -187,7 +211,7 @@ async def _begun(
     session = Session(
         version=version,
         peer=sender,
-        fingerprint=engine.fingerprint(exchange.identity),
+        fingerprint=fingerprint,
         exchange=exchange,
         initiator=False,
         confirmed=True,
@@ -200,15 +224,18 @@ async def _begun(
 
 
 async def _check_unheard(
-    draft: Draft, engine: OmemoEngine, sender: Device, message: RatchetMessage
+    draft: Draft,
+    engine: OmemoEngine,
+    fingerprint: IdentityFingerprint,
+    message: RatchetMessage,
 ) -> None:
     """Refuse what came under a ratchet key whose message keys were all used or dropped."""
-    if await turns.is_known(draft, engine.version, sender, message.ratchet_key):
+    if await turns.is_known(draft, engine.version, fingerprint, message.ratchet_key):
         raise replay()
 
 
 def replay() -> PeerMisbehaved:
-    """Return the error for what was decrypted before."""
+    """Return the error for what was decrypted before, or whose key was dropped."""
     return PeerMisbehaved(ErrorCode.REPLAY, "a message decrypted before", rule="XEP-0384 §6")
 
 
@@ -220,14 +247,13 @@ async def settle(
     ring: DeviceRing,
     *,
     live: bool,
-) -> None:
+) -> int:
     """Keep what a message did to its session, and queue what it asks for.
 
-    A new session becomes the current one (§5.6) and is answered by an empty message (§6). So
-    does an archived one that the peer turns out to use: because it has only now heard of it, or
-    because this very message is live. What an archive delivers is no sign: the peer may have begun
-    the current session since, because it lost this one. Where both sides began one at once, they
-    so come to use the same one with the first message that does not cross another.
+    A new session becomes the current one (§5.6) and is answered by an empty message (§6). An
+    archived one that the peer turns out to use becomes it, too: because it has only now heard of
+    it, or because this very message is live. Where both sides began one at once, they so come to
+    use the same one with the first message that does not cross another.
 
     Args:
         sessions: the account.
@@ -235,7 +261,10 @@ async def settle(
         own: our device.
         reception: the message.
         ring: of the sender; only sessions of the identity that a device has in it are sent with.
-        live: whether the message is no archive's.
+        live: whether the message comes right from its sender.
+
+    Returns:
+        How many messages can never be read any more from now on.
 
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
@@ -251,20 +280,29 @@ async def settle(
     )
     turned = reception.used is None and (reception.is_new or key != before.ratchet.peer_public)
     if turned:
-        await turns.remember(draft, session.version, session.peer, key)
+        await turns.remember(draft, session.version, session.fingerprint, key)
+    lost = reception.received.lost + _dropped(reception, session)
     if reception.is_new:
         await pre_key_used(sessions, draft, session.version, session.exchange.pre_key_id)
-        await replace_session(draft, session)
+        lost += await replace_session(draft, session)
     elif reception.slot is None:
         put_session(draft, session)
-    elif usable and reception.used is None and (live or not before.confirmed):
-        await replace_session(draft, session)
+    elif usable and not reception.is_late(live=live):
+        lost += await replace_session(draft, session)
     else:
         put_archived(draft, reception.slot, session)
-        return
+        return lost
     beats = reception.message.number >= _HEARTBEAT and key == session.ratchet.peer_public
     beats = beats and key != session.heartbeat
     if usable and (reception.is_new or beats):
         if beats:
             session = replace(session, heartbeat=key)
         await queue_empty(sessions, draft, session)
+    return lost
+
+
+def _dropped(reception: Reception, after: Session) -> int:
+    """Return how many kept keys were dropped, because they are too many for one session."""
+    kept = sum(chain.count for chain in reception.session.skipped)
+    kept += len(reception.received.skipped) - (reception.used is not None)
+    return kept - sum(chain.count for chain in after.skipped)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, TrustUndecided
 from e2ee.names import BareJid
 from e2ee.omemo.bundle import Bundle
-from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
+from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import KnownDevice, is_recent
 from e2ee.omemo.own_record import OwnDevice
@@ -53,6 +53,7 @@ class Outcome(StrEnum):
     BAD_BUNDLE = "bad-bundle"
     NOT_FETCHED = "not-fetched"  # too many bundles of this account were asked for; try again later
     NO_BODY = "no-body"  # it speaks the legacy version alone, and there is no body to read
+    AMBIGUOUS = "ambiguous"  # in the legacy version its id alone names it, and another one, too
 
     @property
     def reads(self) -> bool:
@@ -126,8 +127,11 @@ async def recipients_within(
     leaving_out: Collection[Device],
     *,
     verified_only: bool,
+    in_room: bool = False,
 ) -> Recipients:
     """Choose among the devices of ``people`` and our own others.
+
+    A room goes on whatever one who is in it asked us: else each of them could silence it.
 
     Raises:
         ApiMisuse: ``opted-out``: somebody asked to write in clear, and the user has not answered.
@@ -138,7 +142,14 @@ async def recipients_within(
     everybody = sorted({*people, sessions.account}, key=str)
     choice = _Choice(sessions, draft, own, frozenset(leaving_out), verified_only)
     for jid in everybody:
-        await choice.consider(await ring_within(draft, jid))
+        ring = await ring_within(draft, jid)
+        if ring.opted_out and jid != sessions.account and not in_room:
+            raise ApiMisuse(
+                f"{jid} asks to write in clear; the user must answer first",
+                code=ErrorCode.OPTED_OUT,
+                rule="XEP-0384 §5.7",
+            )
+        await choice.consider(ring)
     if choice.incomplete:
         # What is not there and not to be asked for now is reported, and stands in nobody's way.
         fetches = await missing_within(sessions, draft, everybody)
@@ -187,7 +198,6 @@ class _Choice:
         verified_only: bool,
     ) -> None:
         self._draft = draft
-        self._account = sessions.account
         self._renewal = Renewal(own.renewal)
         self._spoken = own.spoken(sessions.engines)
         self._leaving_out = leaving_out
@@ -200,24 +210,19 @@ class _Choice:
 
     async def consider(self, ring: DeviceRing) -> None:
         """Consider all devices of one account."""
-        if ring.opted_out and ring.jid != self._account:
-            raise ApiMisuse(
-                f"{ring.jid} asks to write in clear; the user must answer first",
-                code=ErrorCode.OPTED_OUT,
-                rule="XEP-0384 §5.7",
-            )
         self.recipients.rings.append(ring)
         self.incomplete |= not all(
             is_recent(ring.listed.get(each), LIST_AGE, self._now) for each in self._spoken
         )
-        found: dict[Version, dict[DeviceId, Session]] = {}
-        for known in ring.devices:
-            version = ring.version_of(known, self._spoken)
-            if version is None:
-                continue
-            if version not in found:
-                found[version] = await sessions_within(self._draft, version, ring.jid)
-            await self._consider(ring, known, version, found[version].get(known.id))
+        for version in self._spoken:
+            devices = [
+                each for each in ring.devices if ring.version_of(each, self._spoken) is version
+            ]
+            if devices:
+                ids = {each.id for each in devices}
+                found = await sessions_within(self._draft, version, ring.jid, ids)
+                for known in devices:
+                    await self._consider(ring, known, version, found.get(known.id))
 
     async def _consider(
         self, ring: DeviceRing, known: KnownDevice, version: Version, session: Session | None

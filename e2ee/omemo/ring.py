@@ -43,6 +43,8 @@ class DeviceRing:
         decided: what the user decided, by identity.
         seen: whether any of its devices ever showed an identity: from then on no other is the
             first.
+        vouched: whether the user ever vouched for an identity of this JID; whatever they think of
+            it now, what nobody vouched for is not to be believed blindly again.
         opted_out: whether it asks to write in clear, and the user has not answered, and
         reason: why, in its words.
         fetches: when bundles were fetched, as far as it counts still.
@@ -57,6 +59,7 @@ class DeviceRing:
     spoke: frozenset[Version] = frozenset()
     decided: Mapping[IdentityFingerprint, Trust] = field(default_factory=dict)
     seen: bool = False
+    vouched: bool = False
     opted_out: bool = False
     reason: str | None = field(default=None, repr=False)
     fetches: tuple[datetime, ...] = ()
@@ -73,11 +76,6 @@ class DeviceRing:
         """Return the device whose identity it is, or ``None``."""
         return next((each for each in self.devices if each.fingerprint == fingerprint), None)
 
-    @property
-    def verified(self) -> bool:
-        """Whether the user has vouched for an identity of this JID."""
-        return Trust.AUTHENTICATED in self.decided.values()
-
     def level(self, device: KnownDevice, policy: TrustPolicy) -> Trust:
         """Return what a device's trust is worth now.
 
@@ -93,7 +91,7 @@ class DeviceRing:
         return self._effective(trust, policy)
 
     def _effective(self, trust: Trust, policy: TrustPolicy) -> Trust:
-        used = trust is Trust.DISTRUSTED or policy.uses(trust, verified=self.verified)
+        used = trust is Trust.DISTRUSTED or policy.uses(trust, verified=self.vouched)
         return trust if used else Trust.UNDECIDED
 
     def sight(self, policy: TrustPolicy, *, ours: bool) -> Trust:
@@ -101,10 +99,13 @@ class DeviceRing:
 
         Args:
             policy: the user's.
-            ours: whether this is our own ring, where no device is the first: we are.
+            ours: whether this is our own ring: whom a server adds there reads all that we write,
+                so that no policy answers for the user.
         """
-        if self.seen or ours:
-            return policy.later(self.jid, verified=self.verified)
+        if ours:
+            return Trust.UNDECIDED
+        if self.seen:
+            return policy.later(self.jid, verified=self.vouched)
         return policy.first_sight(self.jid)
 
     def version_of(self, device: KnownDevice, enabled: Collection[Version]) -> Version | None:
@@ -136,13 +137,18 @@ class DeviceRing:
     def announce(self, found: DeviceList, level: Trust, now: datetime) -> DeviceRing:
         """Take in the list of one version.
 
-        A device that is listed no more and showed no identity is forgotten.
+        A device that is listed no more and showed no identity is forgotten. Where the JID spoke
+        version 2, one that only a later legacy list names is undecided, whatever the policy: it may
+        be one of those, under another id or forgotten, that is to be written to in less.
 
         Args:
             found: the list; an empty one where there is none.
             level: of the devices that are new; see :meth:`sight`.
             now: the present, aware.
         """
+        is_first = not self.seen and found.version not in self.listed
+        if found.version is Version.LEGACY and Version.TWO in self.spoke and not is_first:
+            level = Trust.UNDECIDED
         entries = {entry.id: entry for entry in found.devices}
         met = {device.id for device in self.devices}
         new = tuple(KnownDevice(each, level) for each in entries if each not in met)
@@ -265,7 +271,7 @@ class DeviceRing:
         holder = self.holder(fingerprint)
         if holder is None:
             return self
-        ring = self._with(replace(holder, fingerprint=None))
+        ring = self._with(replace(holder, fingerprint=None, trust=Trust.UNDECIDED, named=False))
         for version in holder.listed:
             ring = ring.refuse(holder.id, version, ErrorCode.SIGNER_MISMATCH, now)
         return replace(ring, devices=ring._retained(ring.devices))
@@ -285,7 +291,11 @@ class DeviceRing:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, f"no device of {self.jid} shows this identity"
             )
-        ring = replace(self, decided={**self.decided, fingerprint: trust})
+        ring = replace(
+            self,
+            decided={**self.decided, fingerprint: trust},
+            vouched=self.vouched or trust is Trust.AUTHENTICATED,
+        )
         if taker and trust.accepts and not (holder and holder.listed):
             ring = ring._given(taker, fingerprint, trust)
         elif holder:
@@ -304,6 +314,16 @@ class DeviceRing:
         device = self.find(device_id)
         heard = device and device.heard_at(now)
         return self if heard is None or heard is device else self._with(heard)
+
+    def named_by(self, fingerprint: IdentityFingerprint) -> DeviceRing:
+        """Note that an authenticated envelope of an identity named this JID as its sender's.
+
+        Whoever copied the identity's bundle, or passes on what it sent elsewhere, has none.
+        """
+        holder = self.holder(fingerprint)
+        if holder is None or holder.named:
+            return self
+        return self._with(replace(holder, named=True))
 
     def wrote_to(self, ids: Collection[DeviceId], now: datetime) -> DeviceRing:
         """Note that something was encrypted for devices; of active ones nothing is noted."""
@@ -329,8 +349,13 @@ class DeviceRing:
     def _given(
         self, device: KnownDevice, fingerprint: IdentityFingerprint, trust: Trust
     ) -> DeviceRing:
-        """Return the ring in which an identity is that of ``device`` and of no other."""
+        """Return the ring in which an identity is that of ``device`` and of no other.
+
+        The versions that it was ever listed in go with it: under no id is it written to in less.
+        """
         changed = device.showing(fingerprint, trust)
+        if former := self.holder(fingerprint):
+            changed = replace(changed, once=device.once | former.once, named=former.named)
         others = [each for each in self.devices if each.fingerprint != fingerprint]
         if not any(each.id == device.id for each in others):
             others.append(device)

@@ -39,6 +39,7 @@ def ring_to_record(ring: DeviceRing) -> bytes:
             "spoke": _names(ring.spoke),
             "decided": {name: trust.value for name, trust in ring.decided.items()},
             "seen": ring.seen,
+            "vouched": ring.vouched,
             "opted_out": ring.opted_out,
             "reason": ring.reason,
             "fetches": [format_time(when) for when in ring.fetches],
@@ -48,13 +49,16 @@ def ring_to_record(ring: DeviceRing) -> bytes:
     )
 
 
-@lru_cache(maxsize=256)  # the same few are read for each message, and cost 20 µs a device
 def ring_from_record(raw: bytes) -> DeviceRing:
     """Read a stored ring.
 
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
+    return _short(raw) if len(raw) <= _SHORT else _read(raw)
+
+
+def _read(raw: bytes) -> DeviceRing:
     fields = unpack(raw, _KIND, _FORMAT)
     try:
         ring = DeviceRing(
@@ -67,6 +71,7 @@ def ring_from_record(raw: bytes) -> DeviceRing:
                 for name, trust in fields["decided"].items()
             },
             seen=bool(fields["seen"]),
+            vouched=bool(fields["vouched"]),
             opted_out=bool(fields["opted_out"]),
             reason=fields["reason"],
             fetches=tuple(map(parse_time, fields["fetches"])),
@@ -83,12 +88,17 @@ def ring_from_record(raw: bytes) -> DeviceRing:
     return ring
 
 
+_SHORT: Final = 4096  # bytes: a few devices; a stranger's hundreds, kept, would fill the memory
+_short = lru_cache(maxsize=256)(_read)  # the same are read for each message, at 20 µs a device
+
+
 def _is_sound(ring: DeviceRing) -> bool:
     shown = [device.fingerprint for device in ring.devices if device.fingerprint]
     return (
         len({device.id for device in ring.devices}) == len(ring.devices)
         and len(set(shown)) == len(shown)
         and (ring.seen or not shown)
+        and (ring.vouched or Trust.AUTHENTICATED not in ring.decided.values())
         and (ring.reason is None or isinstance(ring.reason, str))
         and all(
             device.trust is ring.decided.get(device.fingerprint, device.trust)
@@ -107,6 +117,7 @@ def _device_to_fields(device: KnownDevice) -> dict[str, Any]:
         "offered": device.offered,
         "listed": _names(device.listed),
         "once": _names(device.once),
+        "named": device.named,
         "label": device.label,
         "label_signature": None if signature is None else encode_base64(signature),
         "refused": [
@@ -128,6 +139,7 @@ def _device_from_fields(fields: Mapping[str, Any]) -> KnownDevice:
         offered=read("offered", parse_identity_fingerprint),
         listed=_versions(fields["listed"]),
         once=_versions(fields["once"]),
+        named=bool(fields["named"]),
         label=read("label", str),
         label_signature=read("label_signature", decode_base64),
         refused=tuple(

@@ -62,6 +62,9 @@ async def bundle_within(
 ) -> Bundle | None:
     """Return the bundle of a device, ``None`` if none was fetched within the last ten minutes.
 
+    Nor is there one that was fetched before the account's newest renewal: the prekey that we take
+    from it may be the one that we took in the time that is lost.
+
     It was checked when it was fed, and its identity was the one that counts then; whoever starts a
     session asks the ring again.
 
@@ -71,9 +74,11 @@ async def bundle_within(
     raw = await draft.get(_bundle_row(draft, version, device))
     if raw is None:
         return None
-    bundle, fetched = bundle_from_record(raw)
+    bundle, fetched, renewal = bundle_from_record(raw)
     if bundle.version is not version:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored bundle in another's place")
+    if (await renewal_within(draft, draft.account)).outdates(renewal):
+        return None
     return bundle if is_recent(fetched, BUNDLE_AGE, now) else None
 
 
@@ -84,11 +89,12 @@ async def put_bundle(draft: Draft, device: Device, bundle: Bundle, now: datetime
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
     for row, raw in await draft.scan(draft.row("bundle", bundle.version.name, str(device.jid))):
-        _, fetched = bundle_from_record(raw)
+        _, fetched, _ = bundle_from_record(raw)
         if not is_recent(fetched, BUNDLE_AGE, now):
             draft.remove(row)
     row = _bundle_row(draft, bundle.version, device)
-    draft.put(row, bundle_to_record(bundle, in_seconds(now)))
+    renewal = await renewal_within(draft, draft.account)
+    draft.put(row, bundle_to_record(bundle, in_seconds(now), renewal.count))
 
 
 def drop_bundle(draft: Draft, version: Version, device: Device) -> None:

@@ -1,4 +1,4 @@
-"""What follows when a ring becomes another: whose identities are, which bundles are void, and news.
+"""What follows when a ring becomes another: whose identities are, which rows are void, and news.
 
 Rule: one step, kept whole in a draft of the caller; it is decided in ``ring.py``, and here only
 compared. What the user did is no news to them.
@@ -17,6 +17,7 @@ from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import KnownDevice
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_rows import drop_bundle, drop_owner, put_owner, put_ring
+from e2ee.omemo.session_rows import drop_sessions
 from e2ee.omemo.version import Version
 from e2ee.storage import Put
 from e2ee.trust import Trust
@@ -28,7 +29,7 @@ _AWAITING: Final = frozenset({KeyNews.NEW, KeyNews.CHANGED})
 _News = tuple[IdentityFingerprint, KeyNews]
 
 
-def keep(draft: Draft, before: DeviceRing, after: DeviceRing, now: datetime) -> None:
+async def keep(draft: Draft, before: DeviceRing, after: DeviceRing, now: datetime) -> None:
     """Keep a ring with all that follows from the step.
 
     Args:
@@ -36,13 +37,19 @@ def keep(draft: Draft, before: DeviceRing, after: DeviceRing, now: datetime) -> 
         before: the ring as it is kept.
         after: the same JID's, as it is to be.
         now: the present, aware.
+
+    Raises:
+        StoreFailed: what the store raises.
     """
     put_ring(draft, after)
     _keep_owners(draft, before, after)
     for known in before.devices:
-        if known.fingerprint != _shown(after.find(known.id)):
-            for version in Version:
-                drop_bundle(draft, version, Device(after.jid, known.id))
+        device, later = Device(after.jid, known.id), after.find(known.id)
+        for version in Version:
+            if known.fingerprint != _shown(later):
+                drop_bundle(draft, version, device)
+            if later is None:
+                await drop_sessions(draft, version, device)
     _keep_news(draft, before, after, now)
 
 
@@ -78,7 +85,7 @@ def _told(before: DeviceRing, after: DeviceRing) -> Iterator[_News]:
         if known.fingerprint is None:
             continue
         if known.trust is Trust.UNDECIDED and before.holder(known.fingerprint) is None:
-            yield known.fingerprint, KeyNews.CHANGED if before.verified else KeyNews.NEW
+            yield known.fingerprint, KeyNews.CHANGED if before.vouched else KeyNews.NEW
         if former is not None and former.listed and not known.listed and former.trust.accepts:
             yield known.fingerprint, KeyNews.GONE
 

@@ -6,7 +6,7 @@ those who are away read later (XEP-0384 §5.8).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -47,13 +47,13 @@ class RoomRoster:
         room: the room.
         is_open: whether anybody may enter: such a one reads nothing before being made a member, and
             the user should be told.
-        members: everybody in the lists, by real JID.
+        affiliations: of everybody in the lists, by real JID.
         lists: which of the three lists were taken in.
     """
 
     room: BareJid
     is_open: bool
-    members: frozenset[BareJid] = frozenset()
+    affiliations: Mapping[BareJid, RoomAffiliation] = field(default_factory=dict)
     lists: frozenset[RoomAffiliation] = field(default=frozenset())
 
     @classmethod
@@ -76,6 +76,11 @@ class RoomRoster:
         return cls(room, is_open="muc_membersonly" not in features)
 
     @property
+    def members(self) -> frozenset[BareJid]:
+        """Everybody in the lists that were taken in."""
+        return frozenset(self.affiliations)
+
+    @property
     def missing(self) -> frozenset[RoomAffiliation]:
         """The lists that must be asked for: of owners, admins and members (XEP-0045 §9.5, §10)."""
         return _LISTS - self.lists
@@ -93,22 +98,26 @@ class RoomRoster:
         return self.members
 
     def list(self, affiliation: RoomAffiliation, query: Element) -> RoomRoster:
-        """Take in the answer to a request for one list, once for each when the room is entered.
+        """Take in the answer to a request for one list, when the room is entered, or again later.
+
+        Whoever had the affiliation and is listed no more, has none now.
 
         Args:
             affiliation: what was asked for.
             query: the ``<query/>`` of ``muc#admin``.
 
         Raises:
-            PeerMisbehaved: ``malformed``: anything else, or an item without a JID.
+            PeerMisbehaved: ``malformed``: anything else, an item without a JID or with another
+                affiliation.
         """
         if not query.is_(ns.MUC_ADMIN, "query") or not affiliation.reads:
             raise PeerMisbehaved(ErrorCode.MALFORMED, "no list of a room", rule=_RULE)
-        listed = {
-            Jid.parse(item.require("jid", _RULE)).bare
-            for item in query.find_all(ns.MUC_ADMIN, "item")
-        }
-        return replace(self, members=self.members | listed, lists=self.lists | {affiliation})
+        items = query.find_all(ns.MUC_ADMIN, "item")
+        if any(item.get("affiliation") not in (None, affiliation) for item in items):
+            raise PeerMisbehaved(ErrorCode.MALFORMED, "another list of a room", rule=_RULE)
+        others = {jid: what for jid, what in self.affiliations.items() if what is not affiliation}
+        listed = {Jid.parse(item.require("jid", _RULE)).bare: affiliation for item in items}
+        return replace(self, affiliations=others | listed, lists=self.lists | {affiliation})
 
     def heard(self, x: Element) -> RoomRoster:
         """Take in a presence's or a message's ``<x/>`` of ``muc#user``: affiliations may change.
@@ -121,19 +130,20 @@ class RoomRoster:
         """
         if not x.is_(ns.MUC_USER, "x"):
             raise PeerMisbehaved(ErrorCode.MALFORMED, "no <x/> of a room's user", rule=_RULE)
-        roster = self
+        affiliations = dict(self.affiliations)
         for item in x.find_all(ns.MUC_USER, "item"):
             jid, said = item.get("jid"), item.get("affiliation")
             if jid is None or said is None:
                 continue
             try:
-                reads = RoomAffiliation(said).reads
+                affiliation = RoomAffiliation(said)
             except ValueError:
                 raise PeerMisbehaved(
                     ErrorCode.MALFORMED, "an unknown affiliation", rule=_RULE
                 ) from None
-            changed = {Jid.parse(jid).bare}
-            roster = replace(
-                roster, members=roster.members | changed if reads else roster.members - changed
-            )
-        return roster
+            changed = Jid.parse(jid).bare
+            if affiliation.reads:
+                affiliations[changed] = affiliation
+            else:
+                affiliations.pop(changed, None)
+        return replace(self, affiliations=affiliations)

@@ -11,7 +11,7 @@ record stays short whatever the peer skips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from itertools import groupby
@@ -35,6 +35,7 @@ from e2ee.storage import Key
 
 __all__ = [
     "archived_within",
+    "drop_sessions",
     "put_archived",
     "put_session",
     "replace_session",
@@ -59,8 +60,10 @@ async def session_within(draft: Draft, version: Version, device: Device) -> Sess
     return None if raw is None else session_from_record(raw, version, device)
 
 
-async def sessions_within(draft: Draft, version: Version, jid: BareJid) -> dict[DeviceId, Session]:
-    """Return the current sessions with all devices of ``jid``, by device.
+async def sessions_within(
+    draft: Draft, version: Version, jid: BareJid, ids: Collection[DeviceId]
+) -> dict[DeviceId, Session]:
+    """Return the current sessions with some devices of ``jid``, by device.
 
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
@@ -68,7 +71,8 @@ async def sessions_within(draft: Draft, version: Version, jid: BareJid) -> dict[
     sessions: dict[DeviceId, Session] = {}
     for row, raw in await draft.scan(draft.row(_CURRENT, version.name, str(jid))):
         device = Device(jid, DeviceId(_number(row)))
-        sessions[device.id] = session_from_record(raw, version, device)
+        if device.id in ids:
+            sessions[device.id] = session_from_record(raw, version, device)
     return sessions
 
 
@@ -78,10 +82,13 @@ def put_session(draft: Draft, session: Session) -> None:
     draft.put(row, session_to_record(session))
 
 
-async def replace_session(draft: Draft, session: Session) -> None:
+async def replace_session(draft: Draft, session: Session) -> int:
     """Make a session the current one, be it new or archived, and archive the one before it.
 
     Beyond ``limits.MAX_ARCHIVED_SESSIONS`` the oldest are dropped with their message keys.
+
+    Returns:
+        How many message keys were dropped so.
 
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
@@ -90,7 +97,7 @@ async def replace_session(draft: Draft, session: Session) -> None:
     before = await session_within(draft, version, peer)
     put_session(draft, session)
     if before is None:
-        return
+        return 0
     archived = await archived_within(draft, version, peer)
     kept = [(slot, older) for slot, older in archived if older.exchange != session.exchange]
     dropped = [slot for slot, older in archived if older.exchange == session.exchange]
@@ -98,12 +105,22 @@ async def replace_session(draft: Draft, session: Session) -> None:
         slot = archived[0][0] + 1 if archived else 0
         put_archived(draft, slot, before)
         kept = [(slot, before), *kept]
-    for slot, oldest in kept[MAX_ARCHIVED_SESSIONS:]:
+    gone = kept[MAX_ARCHIVED_SESSIONS:]
+    for slot, oldest in gone:
         dropped.append(slot)
         for chain in oldest.skipped:
             draft.remove(_skipped_row(draft, oldest, chain.ratchet_key))
     for slot in dropped:
         draft.remove(_slot_row(draft, version, peer, slot))
+    return sum(chain.count for _, oldest in gone for chain in oldest.skipped)
+
+
+async def drop_sessions(draft: Draft, version: Version, device: Device) -> None:
+    """Forget all sessions with a device that is known no more, with all their message keys."""
+    draft.remove(_row(draft, _CURRENT, version, device))
+    for what in (_ARCHIVE, _SKIPPED):
+        for row, _ in await draft.scan(_row(draft, what, version, device)):
+            draft.remove(row)
 
 
 async def archived_within(

@@ -62,12 +62,19 @@ class OmemoSessions:
     async def register(self, label: str | None = None) -> Device:
         """Make this device, and queue that its bundle and then its id are published (§5.3).
 
+        A device that has left comes back, under its id and with its identity; and one that is
+        there is announced in a version whose engine it did not have before.
+
         Args:
-            label: what the user calls it; signed, and seen by everybody (§5.3.1).
+            label: what the user calls it; signed, and seen by everybody (§5.3.1). Programs with
+                python-omemo 1.0, as Libervia 0.9 and Debian have it, refuse the whole list of an
+                account in which any device has one, and so write to none of its devices.
 
         Raises:
-            ApiMisuse: this account has a device in this store; a label that is too long.
+            ApiMisuse: there is nothing to register: the device is announced in every version; a
+                label that is too long.
             DataMissing: the account's own device lists must be fetched first.
+            PeerMisbehaved: ``limit-exceeded``: there is no room for another in a list.
         """
         return await own_device.register(self, label)
 
@@ -92,7 +99,7 @@ class OmemoSessions:
     async def leave(self) -> None:
         """Stop using OMEMO: queue that this device and its bundle are withdrawn (§6).
 
-        What is on its way can still be read.
+        What is on its way can still be read. Where a service refused that, call it again.
 
         Raises:
             ApiMisuse: no device.
@@ -101,7 +108,10 @@ class OmemoSessions:
         await own_device.leave(self)
 
     async def maintain(self) -> None:
-        """Do what is due with time: rotate the signed prekey, refill prekeys. Call it daily.
+        """Do what is due with time. Call it daily.
+
+        It rotates the signed prekey, publishes the bundle once more, because that may have been
+        refused, and deletes prekeys that were used more than a day ago.
 
         Raises:
             ApiMisuse: no device.
@@ -116,7 +126,7 @@ class OmemoSessions:
         await maintenance.catch_up(self)
 
     async def caught_up(self) -> None:
-        """End a catch-up: the used prekeys are deleted."""
+        """End a catch-up: used prekeys are deleted after a day again."""
         await maintenance.caught_up(self)
 
     # -- the devices of others
@@ -243,10 +253,13 @@ class OmemoSessions:
         Raises:
             ApiMisuse: no device of our own.
             DataMissing: the sender's device list must be fetched first.
-            PeerMisbehaved: ``not-for-us``, ``no-session``, ``replay``, ``untrusted``,
-                ``identity-changed``, ``too-many-skipped`` (see :meth:`renew_session`),
-                ``forbidden`` for what we sent ourselves; ``context-mismatch``, ``stale`` and what
-                the parsers raise.
+            PeerMisbehaved: ``not-for-us``; ``no-session``; ``replay``: it was decrypted before, or
+                passed over so long ago that its key was dropped; ``untrusted``;
+                ``identity-changed``, or ``signer-mismatch``: the identity is another's;
+                ``too-many-skipped`` (see :meth:`renew_session`); ``unsupported-algorithm``: a
+                version that is not spoken here; ``forbidden``: we sent it ourselves, something in
+                it is encrypted once more, or it is a legacy message in an item;
+                ``context-mismatch``, ``stale``; ``limit-exceeded`` and what else the parsers raise.
             CannotDecrypt: every cryptographic failure.
         """
         return await decrypting.decrypt(self, encrypted, arrival)
@@ -257,7 +270,8 @@ class OmemoSessions:
         """Decrypt a page of messages in one commit, oldest first.
 
         Returns:
-            For each what :meth:`decrypt` would return or raise; none stands in another's way.
+            For each what :meth:`decrypt` would return or raise; none stands in another's way. Of a
+            message that the page has twice, the second one is a ``replay``.
 
         Raises:
             ApiMisuse: no device of our own.

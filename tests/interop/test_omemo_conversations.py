@@ -190,7 +190,7 @@ async def test_we_read_an_archive_of_theirs(world: World, juliet: Party, romeo: 
     assert list(map(text_of, read)) == [str(number) for number in range(STALE)]
     await juliet.sessions.delivered(read)
     await juliet.sessions.caught_up()
-    assert [type(effect) for effect in await juliet.flush()] == [Send]
+    assert len([each for each in await juliet.flush() if isinstance(each, Send)]) == 1
     again = await juliet.sessions.decrypt_many(page)
     assert all(isinstance(each, PeerMisbehaved) for each in again)
     assert await settle(juliet, romeo) == [[], []]

@@ -38,6 +38,8 @@ async def test_two_devices_of_ours(
 ) -> None:
     other = await ours(world, JULIET, version)
     await juliet.hear_of(other)
+    for party in (juliet, other):
+        await party.decide_all(juliet)  # of our own account nobody is believed unasked
     await say(juliet, "from the first", romeo)
     assert await settle(juliet, other, romeo) == [[], ["from the first"], ["from the first"]]
     romeo.say("to both", juliet.jid)
@@ -65,6 +67,7 @@ async def test_one_device_of_each_on_one_account(
     """Neither drops the other from the list, and each reads what the other one sends."""
     other = peers(JULIET, version)
     await juliet.hear_of(juliet)
+    await juliet.decide_all(juliet)
     listed = world.serve(devices_fetch(version, juliet.jid))
     assert listed is not None
     ids = {device.id for device in DeviceList.from_xml(listed).devices}

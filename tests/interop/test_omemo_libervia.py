@@ -24,7 +24,6 @@ from e2ee.omemo.own_record import OwnPreKey
 from e2ee.omemo.own_rows import keys_within, own_within, put_keys, put_own, put_pre_key
 from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
 from e2ee.secret import Secret
-from e2ee.trust import BlindTrustBeforeVerification
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from tests.support.omemo_world import Party, World, refused
@@ -63,8 +62,7 @@ async def adopted(recorded: Any, name: str, world: World) -> Party:
     """Return a device of ours that has the keys of one of Libervia's."""
     keys = recorded["devices"][name]
     made = await World().device(keys["jid"], versions=list(FIELDS))
-    trust = BlindTrustBeforeVerification()  # of our own other device, which comes as a surprise
-    party = world.party(keys["jid"], versions=list(FIELDS), trust=trust, store=made.store)
+    party = world.party(keys["jid"], versions=list(FIELDS), store=made.store)
     party.device = Device(party.jid, DeviceId(keys["device_id"]))
     async with party.store.exclusive(party.sessions.scope) as tx:
         draft = Draft(tx, party.jid)
@@ -151,6 +149,7 @@ async def test_its_devices_read_what_we_write(
             del world.nodes[address]
     for name in ("romeo-1", "romeo-2"):
         romeo = await adopted(recorded, name, world)
+        await romeo.decide_all(romeo)  # the other of the two
         elements = (await romeo.encrypt(juliet.jid)).elements
         (element,) = (each for each in elements if each.namespace == version)
         (said,) = (await juliet.decrypt(element, romeo)).content

@@ -7,7 +7,6 @@ is owed to whom is reckoned in ``omemo_server.py``.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -118,7 +117,7 @@ class Member:
     Attributes:
         epoch: how often an older copy of it was put back.
         unpaid: the numbers of what is not owed to it any more.
-        spent: the prekeys with which a session began, in whatever life.
+        spent: when a session first began with a prekey, in whatever life, by its id.
         copies: of its store.
     """
 
@@ -132,7 +131,7 @@ class Member:
         self.memory = Memory()
         self.epoch = 0
         self.unpaid: set[int] = set()
-        self.spent: Counter[int] = Counter()
+        self.spent: dict[int, datetime] = {}
         self.copies: list[Copy] = []
 
     def reopened(self, behind: Callable[[Store], Store] = lambda store: store) -> Party:
@@ -158,10 +157,14 @@ class Member:
         begins = posted.exchange is not None and posted.exchange not in memory.exchanges
         if posted.exchange is not None and begins:
             memory.exchanges.add(posted.exchange)
-            self.spent[posted.exchange.pre_key_id] += 1
+            self.spend(posted.exchange)
         # What an archive delivers of an older session does not bring that session back.
         if live or begins or epoch < memory.heard.get(posted.sender, 0):
             memory.heard[posted.sender] = epoch
+
+    def spend(self, exchange: KeyExchange) -> None:
+        """Note that a session began here."""
+        self.spent.setdefault(exchange.pre_key_id, self.party.world.now)
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -53,6 +54,7 @@ from tests.support.omemo_world import Party, dump
 
 __all__ = ["Server"]
 
+_SPENT_AGE: Final = timedelta(days=1)  # until then a prekey serves others who took it, too
 _TURNS: Final = 20  # of messages and what answers them by itself
 _ROUNDS: Final = 5  # of words
 
@@ -242,7 +244,7 @@ class Server:
             if not posted.is_kept and posted.number not in who.memory.taken:
                 who.memory.doubtful.add(posted.number)
                 if posted.exchange is not None:
-                    who.spent[posted.exchange.pre_key_id] += 1
+                    who.spend(posted.exchange)
                 heard = who.memory.heard.get(posted.sender, 0)
                 who.memory.heard[posted.sender] = min(heard, posted.epochs[0])
         await self.take_waiting(who)
@@ -288,7 +290,8 @@ class Server:
         async with who.party.store.exclusive((str(who.party.jid),)) as tx:
             draft = Draft(tx, who.party.jid)
             keys = await keys_within(draft, Version(posted.element.namespace))
-        used = posted.exchange.pre_key_id in who.spent
+        spent = who.spent.get(posted.exchange.pre_key_id)
+        used = spent is not None and self.world.now - spent >= _SPENT_AGE
         rotated = keys.signed.id - posted.exchange.signed_pre_key_id >= 2
         return used or rotated or posted.epochs[1] < who.epoch
 

@@ -180,14 +180,6 @@ def _other_recipient(seen: Seen, other: Seen, place: int) -> Tampered:
     return seen.element, replace(seen.arrival, to=_STRANGER)
 
 
-def _no_stamp(seen: Seen, other: Seen, place: int) -> Tampered:
-    if seen.arrival.stamp is None or seen.payload is None:
-        return None
-    if seen.element.namespace == Version.LEGACY:
-        return None  # nothing in it says when it was written
-    return seen.element, replace(seen.arrival, stamp=None)
-
-
 TAMPERINGS: Final[Sequence[Callable[[Seen, Seen, int], Tampered]]] = (
     _payload_of_another,
     _key_of_another,
@@ -199,7 +191,6 @@ TAMPERINGS: Final[Sequence[Callable[[Seen, Seen, int], Tampered]]] = (
     _other_sender,
     _other_account,
     _other_recipient,
-    _no_stamp,
 )
 """Each makes of a message, another one for the same device and a number what is no message, or
 returns ``None`` where that is none."""

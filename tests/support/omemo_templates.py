@@ -15,7 +15,7 @@ from e2ee.omemo.version import Version
 from e2ee.storage import Key
 from e2ee.stores.guarded import GuardedStore
 from e2ee.stores.memory import MemoryStore
-from e2ee.trust import BlindTrustBeforeVerification
+from e2ee.trust import BlindTrustBeforeVerification, Trust
 from e2ee.xmltree import Element
 from tests.support.anchors import HookedAnchor
 from tests.support.omemo_world import Party, World, dump, settle
@@ -71,6 +71,9 @@ async def template(
         for each in people:
             await party.hear_of(each)
         await party.gather(*people)  # so that who has which identity is known
+        for other in parties:
+            if other.jid == party.jid and other is not party:
+                await party.decide(other, Trust.AUTHENTICATED)
         await party.flush()
     for party in parties if met else ():
         world.wait(BUNDLE_AGE)  # else two may pick the same prekey of an old bundle

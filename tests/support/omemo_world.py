@@ -39,7 +39,7 @@ from e2ee.stores.memory import MemoryStore
 from e2ee.trust import BlindTrustOnFirstSight, Trust, TrustPolicy
 from e2ee.xmltree import Element, element
 
-__all__ = ["Letter", "Party", "World", "body", "copied", "dump", "refused", "settle"]
+__all__ = ["Letter", "Party", "World", "body", "copied", "dump", "new_bundle", "refused", "settle"]
 
 _T = TypeVar("_T")
 

@@ -77,8 +77,6 @@ def _encrypted(source: Element, own: dict[str, Any]) -> dict[str, Any]:
         "version": found.version.value,
         "sid": found.sid,
         "key": {"data": _base64(found.key.data), "exchange": found.key.kex},
-        "recipients": None if found.recipients is None else sorted(map(str, found.recipients)),
-        "others": found.others,
         "payload": None if found.payload is None else _base64(found.payload.ciphertext),
         "iv": _base64(found.iv if found.payload is None else found.payload.iv),
     }

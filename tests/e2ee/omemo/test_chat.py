@@ -9,6 +9,7 @@ import pytest
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, ErrorCode
+from e2ee.limits import MAX_DEPTH
 from e2ee.names import BareJid, Jid
 from e2ee.omemo.chat import FALLBACK, FEATURES, OpenedChat, open_message, seal_message
 from e2ee.omemo.recipients import Outcome
@@ -66,7 +67,7 @@ def roster(*members: Party) -> RoomRoster:
     return RoomRoster(
         ROOM,
         is_open=False,
-        members=frozenset(member.jid for member in members),
+        affiliations={member.jid: RoomAffiliation.MEMBER for member in members},
         lists=frozenset(each for each in RoomAffiliation if each.reads),
     )
 
@@ -164,10 +165,52 @@ async def test_what_cannot_be_sealed(juliet: Party, romeo: Party) -> None:
     children = await sealed(juliet, romeo)
     for content, to in (
         ([body("again"), children[-1]], romeo.jid),
-        ([body("too early")], RoomRoster(ROOM, is_open=False, members=frozenset({romeo.jid}))),
+        ([body("too early")], RoomRoster(ROOM, is_open=False)),
     ):
         with pytest.raises(ApiMisuse):
             await seal_message(juliet.sessions, content, to)
+
+
+ENCRYPTED = (
+    element(ns.OMEMO_2, "encrypted"),
+    element(ns.OMEMO_LEGACY, "encrypted"),
+    element(ns.OX, "openpgp"),
+    element(ns.PGP_LEGACY, "x"),
+)
+
+
+@pytest.mark.parametrize("inner", [*ENCRYPTED, note(Version.TWO)])
+async def test_g_25_nothing_is_encrypted_twice(juliet: Party, romeo: Party, inner: Element) -> None:
+    await juliet.gather(romeo)
+    async with refused(ErrorCode.API_MISUSE, juliet):
+        await seal_message(juliet.sessions, [body(TEXT), inner], romeo.jid)
+
+
+@pytest.mark.parametrize("inner", ENCRYPTED)
+async def test_g_25_nothing_encrypted_inside(juliet: Party, romeo: Party, inner: Element) -> None:
+    """Nothing of it is kept; and what is encrypted beside it is not passed on."""
+    await juliet.gather(romeo)
+    encrypted = await juliet.encrypt(romeo, content=[body(TEXT), inner])
+    await romeo.hear_of(juliet)
+    async with refused(ErrorCode.FORBIDDEN, romeo):
+        await opened(romeo, encrypted.elements, juliet)
+    children = await sealed(juliet, romeo)
+    if inner.namespace != ns.OMEMO_2:
+        chat = await opened(romeo, (inner, *children), juliet)
+        assert says(chat)
+        assert chat.outside == ()
+
+
+async def test_what_can_fail_does_before_anything_is_decrypted(juliet: Party, romeo: Party) -> None:
+    """No stanza is so deep."""
+    deep = element("urn:x", "deep")
+    while deep.depth < MAX_DEPTH:
+        deep = element("urn:x", "deep", None, deep)
+    children = await sealed(juliet, romeo)
+    await romeo.hear_of(juliet)
+    async with refused(ErrorCode.API_MISUSE, romeo):
+        await opened(romeo, (*children, deep), juliet)
+    assert says(await opened(romeo, (*children, *deep.elements), juliet))
 
 
 async def test_what_is_no_message_is_refused(juliet: Party, romeo: Party) -> None:

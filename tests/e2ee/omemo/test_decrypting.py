@@ -41,7 +41,7 @@ from tests.support.omemo_letters import (
     session_of,
     texts,
 )
-from tests.support.omemo_world import World, body, copied, refused
+from tests.support.omemo_world import World, body, copied, refused, settle
 
 
 @pytest.fixture
@@ -278,6 +278,32 @@ async def test_o_30_opting_out_is_kept_and_taken_back(pair: Pair) -> None:
     assert (await peers.devices(bob.sessions, alice.jid)).opted_out
     await bob.decrypt((await alice.encrypt(bob)).elements[0], alice)
     assert not (await peers.devices(bob.sessions, alice.jid)).opted_out
+
+
+@pytest.mark.parametrize("renews", [False, True])
+async def test_o_30_what_was_overtaken_changes_nothing(pair: Pair, renews: bool) -> None:
+    """Whoever holds a message back, a wish or one that takes it back, changes nobody's mind."""
+    alice, bob, world = pair.alice, pair.bob, pair.world
+    wishes = [OptOut("because").to_xml()]
+    sent = [
+        (await alice.encrypt(bob, content=content)).elements[0]
+        for content in (wishes, [body("no")], wishes, [body("never mind")], wishes)
+    ]
+    stamp = world.now
+    if renews:
+        world.wait(timedelta(days=9))
+        await renewed(alice, bob)
+        await settle(alice, bob)
+        sent[2:] = [
+            (await alice.encrypt(bob, content=content)).elements[0]
+            for content in (wishes, [body("never mind")], wishes)
+        ]
+    told = []
+    for number in (2, 1, 3, 0):
+        opened = await bob.decrypt(sent[number], alice, stamp=world.now if number > 1 else stamp)
+        assert opened.opted_out is (number % 2 == 0)
+        told.append((await peers.devices(bob.sessions, alice.jid)).opted_out)
+    assert told == [True, True, False, False]
 
 
 async def test_o_30_nobody_opts_out_for_others(pair: Pair) -> None:

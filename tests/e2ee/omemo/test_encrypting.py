@@ -14,18 +14,18 @@ from e2ee.lexical import decode_base64
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import decrypting, encrypting, own_device, peers
 from e2ee.omemo.bundle import Bundle
-from e2ee.omemo.device import Device
+from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.opt_out import OptOut
 from e2ee.omemo.recipients import Outcome
 from e2ee.omemo.ring_rows import bundle_within
 from e2ee.omemo.session_rows import put_session, session_within
-from e2ee.omemo.version import Version, devices_fetch
+from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
 from e2ee.sce import MIN_ENVELOPE_BYTES
 from e2ee.xmltree import element
 from tests.support.hooked_store import HookedStore, Moment
 from tests.support.omemo_reports import outcomes, rids, said_in
-from tests.support.omemo_world import Party, World, body, refused, settle
+from tests.support.omemo_world import Party, World, body, new_bundle, refused, settle
 
 JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
 BOTH = (Version.TWO, Version.LEGACY)
@@ -208,6 +208,31 @@ async def test_a_legacy_device_is_reported_where_there_is_no_body(said: object) 
     assert [each.namespace for each in encrypted.elements] == [Version.TWO]
 
 
+async def test_o_28_legacy_devices_with_one_id_are_left_out() -> None:
+    """Whose a key is, a legacy message does not say: neither could read what has two."""
+    world = World()
+    juliet = await world.device(JULIET, versions=BOTH)
+    romeo, tybalt = BareJid.parse(ROMEO), BareJid.parse("tybalt@capulet.lit")
+    for jid in (romeo, tybalt):
+        world.crowd(str(jid), 2, Version.LEGACY)
+        world.announce(str(jid), 1, *([2] if jid == romeo else [3]), version=Version.LEGACY)
+    world.publish(
+        bundle_fetch(Version.LEGACY, Device(tybalt, DeviceId(3))),
+        new_bundle(juliet.sessions.engines[Version.LEGACY]).to_xml(),
+    )
+    encrypted = await juliet.encrypt(romeo, tybalt)
+    assert rids(encrypted, Version.LEGACY) == {2, 3}
+    unclear = {each.device for each in encrypted.report if each.outcome is Outcome.AMBIGUOUS}
+    assert unclear == {Device(romeo, DeviceId(1)), Device(tybalt, DeviceId(1))}
+    for jid, other in ((romeo, 2), (tybalt, 3)):
+        await juliet.feed(devices_fetch(Version.LEGACY, jid))
+        left_out = Device(jid, DeviceId(other))
+        async with refused(ErrorCode.UNUSABLE_KEY, juliet):
+            await encrypting.encrypt(
+                juliet.sessions, (body("hi"),), {romeo, tybalt}, leaving_out=[left_out]
+            )
+
+
 # -- what the envelope says
 
 
@@ -275,6 +300,18 @@ async def test_o_30_who_asks_to_write_in_clear_is_not_written_to_unasked() -> No
         await encrypting.encrypt(juliet.sessions, (body("hi"),), {romeo.jid, tybalt})
     await peers.answer_opt_out(juliet.sessions, romeo.jid)
     assert outcomes(await juliet.say("hi", romeo)) == {romeo.device.id: Outcome.ENCRYPTED}
+
+
+async def test_o_30_nobody_in_a_room_silences_it() -> None:
+    world = World()
+    juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+    opting = await romeo.encrypt(juliet, content=(OptOut("no keys here").to_xml(),))
+    romeo.post(juliet.jid, *opting.elements)
+    await settle(juliet, romeo)
+    room = BareJid.parse("balcony@rooms.lit")
+    assert rids(await juliet.encrypt(romeo, room=room)) == {romeo.device.id}
+    async with refused(ErrorCode.OPTED_OUT, juliet):
+        await juliet.say("hi", romeo)
 
 
 # -- devices that never answer

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from e2ee.errors import ErrorCode
+from e2ee.omemo import decrypting
 from e2ee.omemo.engine import Payload
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.version import Version
@@ -23,6 +24,7 @@ from tests.support.omemo_letters import (
     key_for,
     keyed,
     met,
+    of_item,
     remade,
     renewed,
     said,
@@ -181,3 +183,12 @@ async def test_o_13_a_legacy_message_says_that_it_can_be_rewritten() -> None:
     pair = await met(legacy=True)
     encrypted = remade(await said(pair.alice, pair.bob), pair.bob)
     assert (await pair.bob.decrypt(encrypted, pair.alice)).is_rewritable
+
+
+async def test_o_13_a_legacy_message_is_no_item() -> None:
+    """Every reader of the item could rewrite it, and nothing in it says whose it is."""
+    pair = await met(legacy=True)
+    encrypted = await said(pair.alice, pair.bob)
+    async with refused(ErrorCode.FORBIDDEN, pair.bob):
+        await decrypting.decrypt(pair.bob.sessions, encrypted, of_item(pair.alice.jid))
+    assert texts(await pair.bob.decrypt(encrypted, pair.alice)) == ["Good pilgrim"]

@@ -12,17 +12,18 @@ from e2ee import ns
 from e2ee.errors import CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyNews
 from e2ee.names import BareJid, Jid
-from e2ee.omemo import decrypting, peers
+from e2ee.omemo import decrypting, message, peers
 from e2ee.omemo.device import DeviceId
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import Payload
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.own_rows import own_within, put_own
-from e2ee.omemo.version import Version
+from e2ee.omemo.version import Version, devices_fetch
 from e2ee.primitives import NativePrimitives
 from e2ee.storage import Put
 from e2ee.trust import ManualTrust, Trust
 from e2ee.xmlparse import parse_xml
+from e2ee.xmltree import element
 from e2ee.xmlwrite import write_xml
 from tests.support.omemo_letters import (
     Pair,
@@ -126,9 +127,49 @@ async def test_o_28_a_key_exchange_is_its_identitys_alone(pair: Pair) -> None:
     mallory = Jid.parse("mallory@m.example/x")
     pair.world.announce("mallory@m.example", alice.device.id)
     await bob.hear_of(mallory.bare)
-    async with refused(ErrorCode.SIGNER_MISMATCH, bob):
+    with pytest.raises(PeerMisbehaved) as caught:
         await bob.decrypt(first, mallory)
+    assert caught.value.code is ErrorCode.SIGNER_MISMATCH
     assert (await bob.decrypt(first, alice)).is_empty
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_o_28_what_names_no_sender_proves_no_identity(legacy: bool) -> None:
+    """An empty message or a legacy one of alice, passed on as another's: she stays who she is."""
+    pair = await met(legacy=legacy)
+    alice, world = pair.alice, pair.world
+    versions = tuple(Version) if legacy else (Version.TWO,)
+    bob = await world.device("bob@c.example", versions=versions)
+    if legacy:
+        del world.nodes[devices_fetch(Version.TWO, bob.jid).address]
+    await said(bob, alice)  # so that he knows her by her bundle
+    await renewed(alice, bob)
+    first = await said(alice, bob) if legacy else world.mail[-1].children[0]
+    before = await peers.devices(bob.sessions, alice.jid)
+    mallory = BareJid.parse("mallory@m.example")
+    world.announce("mallory@m.example", 77, version=versions[-1])
+    await bob.hear_of(mallory)
+    with pytest.raises(PeerMisbehaved) as caught:
+        await bob.decrypt(remade(first, bob, sid=DeviceId(77)), Jid(mallory))
+    assert caught.value.code is ErrorCode.SIGNER_MISMATCH
+    assert await peers.devices(bob.sessions, alice.jid) == before
+    opened = await bob.decrypt(first, alice)
+    assert opened.fingerprint == await alice.fingerprint()
+
+
+async def test_o_28_jids_of_others_are_not_prepared(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two thousand of them cost half a second, for a message that is not even for us."""
+    prepared: list[str] = []
+    monkeypatch.setattr(message, "_jid", lambda text: prepared.append(text))
+    for name in ("\u00e9.\u00e9", "\uff41b@b.example", "bob@b.exampl\u00e9"):
+        others = element(Version.TWO, "keys", {"jid": name})
+        header = element(Version.TWO, "header", {"sid": "1"}, others)
+        encrypted = element(Version.TWO, "encrypted", None, header)
+        async with refused(ErrorCode.NOT_FOR_US, pair.bob):
+            await pair.bob.decrypt(encrypted, pair.alice)
+    assert prepared == []
 
 
 async def test_o_28_what_is_not_for_us_is_not_read(pair: Pair) -> None:

@@ -9,8 +9,11 @@ from datetime import timedelta
 import pytest
 
 from e2ee.errors import ErrorCode
-from e2ee.omemo import decrypting, maintenance
+from e2ee.names import BareJid, Jid
+from e2ee.omemo import decrypting, maintenance, session_rows
+from e2ee.omemo.device import DeviceId
 from e2ee.omemo.draft import Draft
+from e2ee.omemo.version import Version
 from tests.support.hooked_store import waiting
 from tests.support.omemo_letters import (
     EMPTY,
@@ -18,8 +21,10 @@ from tests.support.omemo_letters import (
     acknowledge,
     enveloped,
     first_contact,
+    key_for,
     keyed,
     met,
+    remade,
     renewed,
     said,
     session_of,
@@ -75,6 +80,27 @@ async def test_o_01_a_replay_of_a_first_message_is_refused() -> None:
         await settle(alice, bob)
     async with refused(ErrorCode.REPLAY, bob):
         await bob.decrypt(first, alice, stamp=world.now)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("whose", ["alice@a.example", "mallory@m.example"])
+async def test_o_01_a_first_message_under_another_id_is_a_replay(whose: str, legacy: bool) -> None:
+    """Nothing says that it is from the id that it names; its prekey is kept meanwhile."""
+    pair = await met(legacy=legacy)
+    alice, bob, world = pair.alice, pair.bob, pair.world
+    await maintenance.catch_up(bob.sessions)
+    await renewed(alice, bob)
+    first = await said(alice, bob)
+    assert key_for(first, bob).kex
+    assert texts(await bob.decrypt(first, alice)) == ["Good pilgrim"]
+    await acknowledge(bob)
+    version = Version.LEGACY if legacy else Version.TWO
+    for number in (4711, 4712):
+        world.announce(whose, number, version=version)
+        await bob.hear_of(BareJid.parse(whose))
+        moved = remade(first, bob, sid=DeviceId(number))
+        async with refused(ErrorCode.REPLAY, bob):
+            await bob.decrypt(moved, Jid(BareJid.parse(whose)))
 
 
 async def test_o_01_replays_at_once_are_one_message(pair: Pair) -> None:
@@ -141,3 +167,34 @@ async def test_o_06_a_direction_that_lost_too_much_is_reset_by_hand(pair: Pair) 
     await alice.say("at last", bob)
     await bob.say("indeed", alice)
     assert texts(await settle(alice, bob)) == ["indeed", "at last"]
+
+
+async def test_o_05_keys_that_are_dropped_are_lost_messages(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted in the message for which they went; and are replays when they come."""
+    monkeypatch.setattr(session_rows, "MAX_SKIPPED_KEYS", 10)
+    alice, bob = pair.alice, pair.bob
+    sent = [await said(alice, bob, str(n)) for n in range(20)]
+    assert [(await bob.decrypt(sent[n], alice)).lost for n in (8, 9, 14, 2, 17)] == [0, 0, 2, 0, 1]
+    assert texts(await bob.decrypt(sent[4], alice)) == ["4"]
+    for n in (0, 1, 3):
+        async with refused(ErrorCode.REPLAY, bob):
+            await bob.decrypt(sent[n], alice)
+
+
+async def test_o_05_keys_of_a_session_that_is_dropped_are_lost_messages(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the new session that takes its place."""
+    monkeypatch.setattr(session_rows, "MAX_ARCHIVED_SESSIONS", 1)
+    alice, bob = pair.alice, pair.bob
+    sent = [await said(alice, bob) for _ in range(5)]
+    assert (await bob.decrypt(sent[4], alice)).lost == 0
+    lost = []
+    for _ in range(3):
+        pair.world.wait(timedelta(minutes=10))
+        await renewed(alice, bob)
+        lost.append((await bob.read())[-1].lost)
+        await settle(alice, bob)
+    assert lost == [0, 4, 0]

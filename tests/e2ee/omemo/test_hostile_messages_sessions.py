@@ -11,7 +11,7 @@ import pytest
 
 from e2ee.effects import Publish, Send
 from e2ee.errors import ErrorCode
-from e2ee.omemo import inbox, maintenance
+from e2ee.omemo import decrypting, inbox, maintenance, peers
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import KeyExchange
@@ -25,10 +25,12 @@ from tests.support.omemo_letters import (
     Pair,
     acknowledge,
     addressed,
+    enveloped,
     first_contact,
     key_for,
     keyed,
     met,
+    of_item,
     remade,
     renewed,
     said,
@@ -92,6 +94,8 @@ async def test_o_18_two_senders_with_one_prekey_are_both_read_in_a_catch_up() ->
         assert texts(await bob.decrypt(encrypted, party, stamp=world.now)) == [str(party.jid)]
         await bob.flush()
     await maintenance.caught_up(bob.sessions)
+    world.wait(timedelta(days=1))
+    await maintenance.maintain(bob.sessions)
     await bob.flush()
     await bob.hear_of(dave)
     async with refused(ErrorCode.NO_SESSION, bob):
@@ -150,6 +154,35 @@ async def test_o_20_a_key_exchange_that_fails_replaces_no_session(pair: Pair) ->
     assert (await bob.decrypt(genuine, alice)).is_empty
     assert (await session_of(bob, alice)).exchange != before
     assert texts(await bob.decrypt(on_its_way, alice)) == ["on its way"]
+
+
+async def test_o_20_an_old_item_brings_no_session_back(pair: Pair) -> None:
+    """Nobody says when it was published: the peer may have lost that session since."""
+    alice, bob = pair.alice, pair.bob
+    item = await enveloped(alice, bob, to=None)
+    await renewed(alice, bob)
+    await settle(alice, bob)
+    current = (await session_of(bob, alice)).exchange
+    heard = await peers.devices(bob.sessions, alice.jid)
+    pair.world.wait(timedelta(days=9))
+    opened = await decrypting.decrypt(bob.sessions, item, of_item(alice.jid))
+    assert texts(opened) == ["sealed"]
+    assert (await session_of(bob, alice)).exchange == current
+    assert await peers.devices(bob.sessions, alice.jid) == heard
+
+
+@pytest.mark.slow
+async def test_o_20_an_archived_session_goes_on_after_a_long_chain(pair: Pair) -> None:
+    """All of it was read, so that there is nothing to pass over, however many others."""
+    alice, bob, world = pair.alice, pair.bob, pair.world
+    page = [(await keyed(alice, bob, EMPTY), bob.arrival(alice)) for _ in range(1100)]
+    await decrypting.decrypt_many(bob.sessions, page)
+    await alice.decrypt(await said(bob, alice), bob)
+    last = await said(alice, bob, "last")
+    for _ in range(15):
+        world.wait(timedelta(minutes=10))
+        await renewed(bob, alice)
+    assert texts(await bob.decrypt(last, alice, stamp=world.now)) == ["last"]
 
 
 async def test_o_21_sessions_begun_by_both_at_once_converge() -> None:

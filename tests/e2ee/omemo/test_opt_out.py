@@ -32,6 +32,11 @@ def test_an_empty_reason_is_none() -> None:
     assert OptOut.from_xml(parse_xml(written)) == OptOut()
 
 
+@pytest.mark.parametrize("reason", ["a" * 257, "\u202enosaer", "two\nlines"])
+def test_o_30_a_reason_that_deceives_or_floods_is_none(reason: str) -> None:
+    assert OptOut.from_xml(OptOut(reason).to_xml()) == OptOut()
+
+
 @pytest.mark.parametrize(
     "xml",
     [

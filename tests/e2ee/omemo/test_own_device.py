@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -349,10 +350,51 @@ class TestLeave:
         juliet = await world.device(JULIET)
         await leave(juliet.sessions)
         assert (await own_device(juliet.sessions)).left
-        acts = (partial(relabel, juliet.sessions, "x"), partial(leave, juliet.sessions))
-        for act in acts:
-            async with refused(ErrorCode.API_MISUSE, juliet):
-                await act()
+        async with refused(ErrorCode.API_MISUSE, juliet):
+            await relabel(juliet.sessions, "x")
+
+    async def test_o_34_leaving_that_was_refused_can_be_tried_again(self, world: World) -> None:
+        juliet = await world.device(JULIET, versions=BOTH)
+        await leave(juliet.sessions)
+        for job in await juliet.outbox.pending():
+            await juliet.outbox.failed(job.id, "internal-server-error")
+        assert ids(world) == ids(world, Version.LEGACY) == [juliet.device.id]
+        await leave(juliet.sessions)
+        await juliet.flush()
+        assert ids(world) == ids(world, Version.LEGACY) == []
+        assert world.serve(bundle_fetch(Version.TWO, juliet.device)) is None
+
+    async def test_o_14_a_list_that_names_who_has_left_is_corrected(self, world: World) -> None:
+        juliet = await world.device(JULIET)
+        await leave(juliet.sessions)
+        await juliet.flush()
+        for _ in range(5):
+            world.announce(JULIET, 7, juliet.device.id)
+            await juliet.hear_of(juliet)
+            await juliet.flush()
+        assert ids(world) == [7, juliet.device.id]  # three times a day, and no war
+        world.wait(timedelta(days=1))
+        await juliet.hear_of(juliet)
+        await juliet.flush()
+        assert ids(world) == [7]
+
+    @pytest.mark.parametrize("act", [relabel, leave, register])
+    async def test_o_14_an_old_list_strikes_nobody(
+        self, world: World, act: Callable[..., Awaitable[object]]
+    ) -> None:
+        """Another device was added while we were away."""
+        juliet, tablet = await world.device(JULIET), await world.device(JULIET)
+        if act is register:
+            await leave(juliet.sessions)
+            await juliet.flush()
+            world.announce(JULIET, tablet.device.id)
+        arguments = ("Balcony",) if act is relabel else ()
+        world.wait(timedelta(days=300))
+        async with refused(ErrorCode.DATA_MISSING, juliet):
+            await act(juliet.sessions, *arguments)
+        await juliet.looked(partial(act, juliet.sessions, *arguments))
+        await juliet.flush()
+        assert tablet.device.id in ids(world)
 
     async def test_who_returns_is_the_same(self, world: World) -> None:
         juliet = await world.device(JULIET, versions=BOTH, label="Balcony")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -11,9 +12,9 @@ from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ErrorCode
 from e2ee.key_events import KeyNews
 from e2ee.limits import MAX_BUNDLE_FETCHES, MAX_DEVICES
-from e2ee.names import BareJid, Jid, NodeAddress
+from e2ee.names import BareJid, Fetch, Jid, NodeAddress
 from e2ee.omemo import peers, ring
-from e2ee.omemo.device import IdentityFingerprint
+from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
 from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
 from e2ee.renewal import renew
 from e2ee.storage import Key, Store, Transaction
@@ -128,6 +129,24 @@ class TestMissing:
         world.wait(TEN_MINUTES)
         assert len(await peers.missing(juliet.sessions, {romeo.jid})) == MAX_BUNDLE_FETCHES
 
+    async def test_o_14_devices_whose_bundles_are_gone_stand_before_nobody_for_ever(
+        self, world: World
+    ) -> None:
+        juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+        dead = range(1, 2 * MAX_BUNDLE_FETCHES + 1)
+        world.announce(ROMEO, *dead, romeo.device.id)
+        asked: list[Fetch] = []
+        for _ in range(4):
+            await juliet.hear_of(romeo)
+            fetches = await peers.missing(juliet.sessions, {romeo.jid})
+            asked += fetches
+            await juliet.feed(*fetches)
+            world.wait(TEN_MINUTES)
+        assert (await known(juliet, romeo.device)).fingerprint == await romeo.fingerprint()
+        assert set(asked) >= {
+            bundle_fetch(Version.TWO, Device(romeo.jid, DeviceId(each))) for each in dead
+        }
+
     async def test_o_19_nor_does_an_emptied_list_leave_anything(self, world: World) -> None:
         juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
         await juliet.gather(romeo)
@@ -159,6 +178,39 @@ class TestMissing:
         assert len(owners) == 3
         assert len(bundles) <= 4
         assert len(await told(juliet)) <= 2 * 2  # of both that are known still, what they showed
+
+    async def test_r_13_sessions_go_with_their_devices(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ring, "MAX_DEVICES", 1)
+        juliet, jid = await world.device(JULIET), BareJid.parse(ROMEO)
+        for _ in range(4):
+            romeo = await world.device(ROMEO)
+            world.announce(ROMEO, romeo.device.id)
+            await romeo.hear_of(romeo)
+            await juliet.hear_of(romeo)
+            for _ in range(2):  # the second session archives the first
+                await romeo.looked(partial(romeo.sessions.renew_session, juliet.device))
+                await romeo.encrypt(juliet)  # never sent: juliet keeps a key for it
+                await romeo.say("Hi", juliet)
+                await romeo.flush()
+                await juliet.read()
+        known_ids = {str(each.id) for each in (await peers.devices(juliet.sessions, jid)).devices}
+        assert len(known_ids) == 2
+        async with juliet.store.exclusive(juliet.sessions.scope) as tx:
+            for name in ("session", "archive", "skipped"):
+                rows = await tx.scan((JULIET, "omemo", name))
+                assert {row[5] for row, _ in rows} == known_ids, name
+
+    async def test_r_05_a_bundle_from_before_a_renewal_is_fetched_again(self, world: World) -> None:
+        """In the time that is lost, its prekey may have been used."""
+        juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+        await juliet.gather(romeo)
+        await renew(Unguarded(juliet.store), juliet.jid, world.clock)
+        await juliet.hear_of(juliet)
+        await juliet.hear_of(romeo)
+        fetches = await peers.missing(juliet.sessions, {romeo.jid})
+        assert fetches == (bundle_fetch(Version.TWO, romeo.device),)
 
 
 async def _rows(party: Party) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyNews
-from e2ee.names import BareJid, Fetch, ItemId, NodeAddress
+from e2ee.names import BareJid, Fetch, ItemId, Jid, NodeAddress
 from e2ee.omemo import peers
 from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
 from e2ee.omemo.draft import Draft
@@ -185,18 +185,75 @@ class TestBundles:
         code = await identify(juliet, romeo.device, name, proven=True)
         assert code is ErrorCode.SIGNER_MISMATCH
 
-    async def test_o_16_nor_one_who_was_heard(self, world: World) -> None:
+    async def test_o_16_one_who_was_heard_gives_way_to_nothing_but_the_users_word(
+        self, world: World
+    ) -> None:
         juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
         await romeo.say("Hi", juliet)
         await juliet.read()
         [mallory] = world.crowd(MALLORY, 1)
         world.publish(bundle_fetch(Version.TWO, mallory), served(world, romeo.device).to_xml())
         await juliet.gather(mallory.jid)
-        async with refused(ErrorCode.SIGNER_MISMATCH, juliet):
-            await peers.decide(
-                juliet.sessions, mallory.jid, await romeo.fingerprint(), Trust.AUTHENTICATED
-            )
+        name = await romeo.fingerprint()
+        assert await identify(juliet, mallory, name, proven=True) is ErrorCode.SIGNER_MISMATCH
+        assert (await known(juliet, romeo.device)).fingerprint == name
+        assert (await known(juliet, mallory)).offered == name
+        await peers.decide(juliet.sessions, mallory.jid, name, Trust.AUTHENTICATED)
+        assert (await known(juliet, mallory)).fingerprint == name
+        assert (await known(juliet, romeo.device)).fingerprint is None
+
+    async def test_o_16_what_was_passed_on_takes_no_identity(self, world: World) -> None:
+        """An empty message says nothing of its sender, and anybody can deliver it as another's."""
+        juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+        await juliet.gather(romeo)
+        world.announce(MALLORY, romeo.device.id)
+        await romeo.gather(juliet)
+        await romeo.looked(lambda: romeo.sessions.renew_session(juliet.device))
+        await romeo.flush()
+        [empty] = [part for part in world.mail.pop().children if part.name == "encrypted"]
+        with pytest.raises(PeerMisbehaved) as caught:
+            await juliet.decrypt(empty, Jid.parse(f"{MALLORY}/x"))
+        assert caught.value.code is ErrorCode.SIGNER_MISMATCH
         assert (await known(juliet, romeo.device)).fingerprint == await romeo.fingerprint()
+        await romeo.say("It is I", juliet)
+        assert [message.content[0].text for message in await juliet.read()] == ["It is I"]
+
+    async def test_o_16_what_was_passed_on_first_is_given_back_to_whom_it_names(
+        self, world: World
+    ) -> None:
+        juliet, romeo = await world.device(JULIET), await world.device(ROMEO)
+        world.announce(MALLORY, romeo.device.id)
+        mallory = Device(BareJid.parse(MALLORY), romeo.device.id)
+        await romeo.gather(juliet)
+        await romeo.looked(lambda: romeo.sessions.renew_session(juliet.device))
+        await romeo.flush()
+        [empty] = [part for part in world.mail.pop().children if part.name == "encrypted"]
+        assert (await juliet.decrypt(empty, Jid.parse(f"{MALLORY}/x"))).is_empty
+        assert (await known(juliet, mallory)).fingerprint == await romeo.fingerprint()
+        await juliet.gather(romeo)
+        await romeo.looked(lambda: romeo.sessions.renew_session(juliet.device))
+        await romeo.say("It is I", juliet)
+        assert [message.content[0].text for message in await juliet.read()] == ["It is I"]
+        assert (await known(juliet, romeo.device)).fingerprint == await romeo.fingerprint()
+        assert (await known(juliet, mallory)).fingerprint is None
+
+    async def test_o_16_whom_the_user_distrusts_keeps_no_identity_from_its_owner(
+        self, world: World
+    ) -> None:
+        juliet, mallory, romeo = await _copied(world)
+        name = await romeo.fingerprint()
+        await peers.decide(juliet.sessions, mallory.jid, name, Trust.DISTRUSTED)
+        await romeo.say("It is I", juliet)
+        assert [message.content[0].text for message in await juliet.read()] == ["It is I"]
+        assert (await known(juliet, romeo.device)).fingerprint == name
+
+    async def test_o_16_and_the_user_can_say_whose_it_is(self, world: World) -> None:
+        juliet, mallory, romeo = await _copied(world)
+        name = await romeo.fingerprint()
+        await peers.decide(juliet.sessions, mallory.jid, name, Trust.DISTRUSTED)
+        await juliet.decide(romeo, Trust.AUTHENTICATED)
+        assert await level(juliet, romeo.device) is Trust.AUTHENTICATED
+        assert (await known(juliet, mallory)).fingerprint is None
 
     async def test_what_nobody_asked_for_changes_nothing(self, world: World) -> None:
         juliet = await world.device(JULIET)

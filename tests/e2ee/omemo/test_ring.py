@@ -78,7 +78,7 @@ class TestLists:
         """A server that adds a device to our own list would read all that we write."""
         assert DeviceRing(ROMEO).sight(FIRST, ours=True) is Trust.UNDECIDED
         assert DeviceRing(ROMEO).sight(ManualTrust(), ours=True) is Trust.UNDECIDED
-        assert DeviceRing(ROMEO).sight(BEFORE_VERIFICATION, ours=True) is Trust.AUTOMATIC
+        assert DeviceRing(ROMEO).sight(BEFORE_VERIFICATION, ours=True) is Trust.UNDECIDED
 
     def test_o_14_an_added_device_gets_nothing(self) -> None:
         met = relisted(ring(1), 1, 666).pin(DeviceId(666), name(666))
@@ -183,6 +183,36 @@ class TestVersions:
         DeviceRing(ROMEO).check_downgrade(BOTH)
         ring(1, version=Version.LEGACY).check_downgrade([Version.TWO])
 
+    def test_o_31_an_identity_is_written_to_in_no_less_under_another_id(self) -> None:
+        met = ring(1).announce(listing(), Trust.UNDECIDED, NOW)
+        met = met.announce(listing(7, version=Version.LEGACY), Trust.AUTOMATIC, NOW)
+        met = met.pin(DeviceId(7), name(1))
+        assert [device.id for device in met.devices] == [7]
+        assert met.version_of(known(met, 7), BOTH) is Version.TWO
+        offered = relisted(ring(1), 2).announce(
+            listing(7, version=Version.LEGACY), Trust.AUTOMATIC, NOW
+        )
+        offered = offered.pin(DeviceId(7), name(7)).offer(DeviceId(7), name(1))
+        accepted = offered.decide(name(1), Trust.AUTHENTICATED)
+        assert known(accepted, 7).fingerprint == name(1)
+        assert accepted.version_of(known(accepted, 7), BOTH) is Version.TWO
+
+    @pytest.mark.parametrize("policy", [FIRST, BEFORE_VERIFICATION])
+    def test_o_31_one_that_only_a_later_legacy_list_names_is_undecided(
+        self, policy: TrustPolicy
+    ) -> None:
+        first = DeviceRing(ROMEO).announce(listing(1, 2), Trust.AUTOMATIC, NOW)
+        old = first.announce(listing(1, 2, 3, version=Version.LEGACY), Trust.AUTOMATIC, NOW)
+        assert known(old, 3).trust is Trust.AUTOMATIC  # was there from the beginning
+        struck = relisted(old, 2).announce(
+            listing(2, 3, version=Version.LEGACY), Trust.AUTOMATIC, NOW
+        )
+        assert struck.find(DeviceId(1)) is None
+        level = struck.sight(policy, ours=False)
+        back = struck.announce(listing(1, 2, 3, version=Version.LEGACY), level, NOW)
+        assert known(back, 1).trust is Trust.UNDECIDED
+        assert back.pin(DeviceId(1), name(1)).level_of(name(1), policy) is Trust.UNDECIDED
+
 
 class TestIdentities:
     def test_o_27_another_identity_waits_for_the_user(self) -> None:
@@ -256,6 +286,18 @@ class TestIdentities:
         assert known(met.pin(DeviceId(1), name(9)), 1).trust is Trust.UNDECIDED
         assert ring(1).disown(name(9), NOW) == ring(1)
 
+    def test_o_16_what_an_envelope_named_stays_named_under_another_id(self) -> None:
+        met = ring(1).named_by(name(1))
+        assert known(met, 1).named
+        assert met.named_by(name(1)) is met.named_by(name(9)) is met
+        moved = relisted(met, 2).pin(DeviceId(2), name(1))
+        assert known(moved, 2).named
+        assert not known(moved.disown(name(1), NOW), 2).named
+
+    def test_a_device_that_lost_an_identity_is_not_judged_by_it(self) -> None:
+        met = ring(1).decide(name(1), Trust.DISTRUSTED).disown(name(1), NOW)
+        assert known(met.pin(DeviceId(1), name(9)), 1).trust is Trust.UNDECIDED
+
     def test_o_14_one_whose_bundle_was_kept_back_must_not_wait_for_its_day(self) -> None:
         met = DeviceRing(ROMEO).announce(listing(1, 2, 3), Trust.AUTOMATIC, NOW)
         met = met.refuse(DeviceId(1), Version.TWO, ErrorCode.DATA_MISSING, NOW)
@@ -310,9 +352,20 @@ class TestDecisions:
     def test_what_was_vouched_for_stays_so_where_another_took_its_place(self) -> None:
         met = ring(1).decide(name(1), Trust.AUTHENTICATED).offer(DeviceId(1), name(9))
         met = met.decide(name(9), Trust.AUTOMATIC)
-        assert met.verified
+        assert met.vouched
         assert met.level_of(name(1), FIRST) is Trust.AUTHENTICATED
         assert met.decide(name(1), Trust.DISTRUSTED).level_of(name(1), FIRST) is Trust.DISTRUSTED
+
+    @pytest.mark.parametrize("policy", [FIRST, BEFORE_VERIFICATION])
+    @pytest.mark.parametrize("after", [Trust.DISTRUSTED, Trust.UNDECIDED, Trust.AUTOMATIC])
+    def test_o_32_what_was_verified_once_ends_blind_trust_for_ever(
+        self, policy: TrustPolicy, after: Trust
+    ) -> None:
+        """Whoever distrusts a stolen phone does not ask to believe what comes in its place."""
+        met = ring(1, 2).decide(name(1), Trust.AUTHENTICATED).decide(name(1), after)
+        met = relisted(met, 1, 2, 3, policy=policy).pin(DeviceId(3), name(3))
+        assert met.level(known(met, 3), policy) is Trust.UNDECIDED
+        assert met.level(known(met, 2), FIRST) is Trust.UNDECIDED
 
     def test_opting_out_is_answered(self) -> None:
         asked = ring(1).opt_out("for the record")

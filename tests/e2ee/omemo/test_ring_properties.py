@@ -62,7 +62,7 @@ class Rings(RuleBasedStateMachine):
     def show(self, device_id: DeviceId, name: IdentityFingerprint) -> None:
         before = self.ring.find(device_id)
         try:
-            later = self.policy.later(self.ring.jid, verified=self.ring.verified)
+            later = self.policy.later(self.ring.jid, verified=self.ring.vouched)
             self.ring = self.ring.pin(device_id, name, later)
         except PeerMisbehaved:
             assert not self.ring.shows(device_id, name)
@@ -155,7 +155,7 @@ class RingsOfTheBlind(Rings):
 
     @rule(device_id=IDS, name=NAMES)
     def show(self, device_id: DeviceId, name: IdentityFingerprint) -> None:
-        if not self.ring.verified and self.ring.find(device_id) is not None:
+        if not self.ring.vouched and self.ring.find(device_id) is not None:
             self.first.add(device_id)
         super().show(device_id, name)
 

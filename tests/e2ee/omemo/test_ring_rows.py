@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.limits import MAX_DEVICES
 from e2ee.names import BareJid
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.bundle_record import bundle_from_record, bundle_to_record
@@ -160,8 +161,19 @@ def test_o_35_whatever_is_lost_of_a_ring_or_of_another_type_is_found() -> None:
     assert refusals.total() > 500
 
 
+def test_p7_a_long_ring_of_a_stranger_is_not_kept_in_memory() -> None:
+    """Each of its lists makes another record, and a program runs for months."""
+    short = ring_to_record(DeviceRing(ROMEO))
+    assert ring_from_record(short) is ring_from_record(short)
+    crowd = DeviceList(
+        Version.TWO, tuple(ListedDevice(DeviceId(each)) for each in range(1, MAX_DEVICES + 1))
+    )
+    long = ring_to_record(DeviceRing(ROMEO).announce(crowd, Trust.UNDECIDED, NOW))
+    assert ring_from_record(long) is not ring_from_record(long)
+
+
 def test_o_35_whatever_is_lost_of_a_bundle_or_of_another_type_is_found() -> None:
-    record = bundle_to_record(bundle(), NOW)
+    record = bundle_to_record(bundle(), NOW, 0)
     refusals = _refusals(record, lambda raw: bundle_to_record(*bundle_from_record(raw)))
     assert set(refusals) == {ErrorCode.STORE_CORRUPT}
     assert refusals.total() > 100

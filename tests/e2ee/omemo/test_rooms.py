@@ -94,6 +94,26 @@ def test_several_changes_in_one_notice(roster: RoomRoster) -> None:
     assert roster.heard(notice).recipients == {JULIET, NURSE}
 
 
+def test_p5_a_list_that_is_read_again_takes_the_place_of_the_one_before(
+    roster: RoomRoster,
+) -> None:
+    again = roster.list(MEMBER, query(NURSE))
+    assert again.recipients == {JULIET, NURSE}
+    assert again.list(OWNER, query()).recipients == {NURSE}
+    promoted = roster.heard(said(jid=str(ROMEO), affiliation="admin"))
+    assert promoted.list(MEMBER, query()).recipients == {JULIET, ROMEO}
+    assert promoted.list(ADMIN, query()).recipients == {JULIET}
+
+
+def of(affiliation: str) -> Element:
+    item = element(ns.MUC_ADMIN, "item", {"jid": str(NURSE), "affiliation": affiliation})
+    return element(ns.MUC_ADMIN, "query", None, item)
+
+
+def test_an_item_may_say_what_was_asked_for(roster: RoomRoster) -> None:
+    assert roster.list(MEMBER, of("member")).recipients == {JULIET, NURSE}
+
+
 NOBODY = element(ns.MUC_ADMIN, "query", None, element(ns.MUC_ADMIN, "item"))
 
 
@@ -104,6 +124,7 @@ NOBODY = element(ns.MUC_ADMIN, "query", None, element(ns.MUC_ADMIN, "item"))
         (MEMBER, element(ns.MUC_USER, "query")),
         (MEMBER, query("not@a@jid")),
         (RoomAffiliation.OUTCAST, query(NURSE)),
+        (MEMBER, of("outcast")),
     ],
 )
 def test_what_is_no_list_is_refused(
