@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.eme import is_encrypted
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid
 from e2ee.xmltree import Element, element
@@ -35,16 +36,6 @@ _HINTS: Final = (
     element(ns.EME, "encryption", {"namespace": ns.OX}),
     element(ns.HINTS, "store"),
 )
-_ENCRYPTED: Final = frozenset(
-    {
-        (ns.EME, "encryption"),
-        (ns.OMEMO_2, "encrypted"),
-        (ns.OMEMO_LEGACY, "encrypted"),
-        (ns.OX, "openpgp"),
-        (ns.PGP_LEGACY, "x"),
-    }
-)
-"""Elements that say, or are, that a message is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +101,7 @@ async def seal_message(
         ApiMisuse: ``payload`` is encrypted already, and as ``OxAccount.seal``.
         DataMissing, TrustUndecided, PeerMisbehaved: as ``OxAccount.seal``.
     """
-    if any(map(_is_encrypted, payload)):
+    if any(map(is_encrypted, payload)):
         raise ApiMisuse("a payload that is encrypted already", rule=_RULE)
     named, readers = (to.jid, to.participants) if isinstance(to, Room) else (to, {to})
     async with account.ports.store.exclusive(account.scope) as tx:
@@ -147,14 +138,14 @@ async def open_message(
     _check_participant(account.account, arrival, room)
     opened = await open_signed(account, found[0], arrival, None if room is None else room.jid)
     opened.require_encrypted("XEP-0374 §3.1")
-    if any(map(_is_encrypted, opened.content)):
+    if any(map(is_encrypted, opened.content)):
         raise PeerMisbehaved(ErrorCode.FORBIDDEN, "encrypted content inside", rule=_RULE)
     content = tuple(map(_in_client, opened.content))
     inside = {(child.namespace, child.name) for child in content} | {(ns.CLIENT, "body")}
     outside = tuple(
         child
         for child in map(_in_client, children)
-        if (child.namespace, child.name) not in inside and not _is_encrypted(child)
+        if (child.namespace, child.name) not in inside and not is_encrypted(child)
     )
     return OpenedMessage(opened, content, outside)
 
@@ -166,10 +157,6 @@ def _check_participant(account: BareJid, arrival: Arrival, room: Room | None) ->
         raise PeerMisbehaved(
             ErrorCode.CONTEXT_MISMATCH, f"from nobody who is in {room.jid}", rule=_RULE
         )
-
-
-def _is_encrypted(child: Element) -> bool:
-    return (child.namespace, child.name) in _ENCRYPTED
 
 
 def _in_client(child: Element) -> Element:

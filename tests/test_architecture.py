@@ -34,7 +34,7 @@ GROUND = (
     ("xmltree", "arrival", "anchor", "storage", "trust"),
     ("xmlparse", "xmlwrite", "effects", "ports"),
     ("primitives",),
-    ("padding", "tokens", "effect_record", "history", "key_events"),
+    ("eme", "padding", "tokens", "effect_record", "history", "key_events"),
     ("sce",),
     ("outbox",),
     ("renewal",),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
+from e2ee.eme import is_encrypted
+from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device
 from e2ee.omemo.opened import OpenedMessage
-from e2ee.omemo.plaintext import is_encrypted
 from e2ee.omemo.recipients import DeviceReport
 from e2ee.omemo.rooms import RoomRoster
 from e2ee.omemo.version import Version
@@ -89,12 +89,9 @@ async def seal_message(
         fallback: the body in clear, in the user's language.
 
     Raises:
-        ApiMisuse: ``content`` is encrypted already, or the room's lists are not complete; and as
-            ``OmemoSessions.encrypt``.
+        ApiMisuse: the room's lists are not complete; and as ``OmemoSessions.encrypt``.
         DataMissing, TrustUndecided, PeerMisbehaved: as ``OmemoSessions.encrypt``.
     """
-    if any(map(is_encrypted, content)):
-        raise ApiMisuse("content that is encrypted already", rule=_RULE)
     if isinstance(to, RoomRoster):  # our own other devices are written to in any case
         room, people = to.room, to.recipients - {sessions.account}
     else:

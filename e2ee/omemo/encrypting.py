@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2ee import limits, ns, sce
+from e2ee.eme import is_encrypted
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Jid
 from e2ee.omemo.device import Device, DeviceId
@@ -67,6 +68,8 @@ async def encrypt(
     people = frozenset(to) - {sessions.account} or frozenset(to)  # a room has us in its lists, too
     if not people:
         raise ApiMisuse("a message for nobody")
+    if any(map(is_encrypted, content)):  # whoever reads it refuses it
+        raise ApiMisuse("content that is encrypted already", rule="XEP-0384 §5.5")
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
         own = await own_within(draft)

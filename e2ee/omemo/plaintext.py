@@ -11,6 +11,7 @@ from typing import Final
 
 from e2ee import limits, ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.eme import is_encrypted
 from e2ee.errors import CannotDecrypt, ErrorCode, PeerMisbehaved
 from e2ee.omemo.engine import OmemoEngine
 from e2ee.omemo.message import ReceivedMessage
@@ -22,20 +23,11 @@ from e2ee.secret import Secret
 from e2ee.xmlnames import NOT_CHAR
 from e2ee.xmltree import Element, element
 
-__all__ = ["Plaintext", "is_encrypted", "read_plaintext"]
+__all__ = ["Plaintext", "read_plaintext"]
 
 _TRANSPORTED_BYTES: Final = 16  # of a key in a legacy message; with a payload, a tag follows
 _RULE: Final = "XEP-0384 §5.5"
 _LEGACY_RULE: Final = "XEP-0384 0.2.2 §4.6"
-_ENCRYPTED: Final = frozenset(
-    {
-        (ns.EME, "encryption"),
-        (ns.OMEMO_2, "encrypted"),
-        (ns.OMEMO_LEGACY, "encrypted"),
-        (ns.OX, "openpgp"),
-        (ns.PGP_LEGACY, "x"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +97,6 @@ def read_plaintext(
     return Plaintext(
         envelope.content, opened.dropped, opened.remarks, envelope.time, names_sender=True
     )
-
-
-def is_encrypted(child: Element) -> bool:
-    """Say whether an element says, or is, that a message is encrypted, by whatever method."""
-    return (child.namespace, child.name) in _ENCRYPTED
 
 
 def _without_payload(engine: OmemoEngine, iv: bytes | None, key_material: Secret) -> Plaintext:

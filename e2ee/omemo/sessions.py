@@ -212,7 +212,8 @@ class OmemoSessions:
             became of each device.
 
         Raises:
-            ApiMisuse: nobody to write to; an element without a namespace; no device of our own;
+            ApiMisuse: nobody to write to; an element without a namespace, or one that is encrypted
+                already; no device of our own;
                 ``opted-out``: somebody asked to write in clear, and the user has not answered.
             DataMissing: lists or bundles must be fetched first.
             TrustUndecided: devices that the user must decide about or leave out.

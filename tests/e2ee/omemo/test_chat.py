@@ -11,6 +11,7 @@ from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, ErrorCode
 from e2ee.limits import MAX_DEPTH
 from e2ee.names import BareJid, Jid
+from e2ee.omemo import encrypting
 from e2ee.omemo.chat import FALLBACK, FEATURES, OpenedChat, open_message, seal_message
 from e2ee.omemo.recipients import Outcome
 from e2ee.omemo.rooms import RoomAffiliation, RoomRoster
@@ -184,13 +185,19 @@ async def test_g_25_nothing_is_encrypted_twice(juliet: Party, romeo: Party, inne
     await juliet.gather(romeo)
     async with refused(ErrorCode.API_MISUSE, juliet):
         await seal_message(juliet.sessions, [body(TEXT), inner], romeo.jid)
+    async with refused(ErrorCode.API_MISUSE, juliet):
+        await juliet.sessions.encrypt([body(TEXT), inner], {romeo.jid})
 
 
 @pytest.mark.parametrize("inner", ENCRYPTED)
-async def test_g_25_nothing_encrypted_inside(juliet: Party, romeo: Party, inner: Element) -> None:
+async def test_g_25_nothing_encrypted_inside(
+    juliet: Party, romeo: Party, inner: Element, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of it is kept; and what is encrypted beside it is not passed on."""
     await juliet.gather(romeo)
-    encrypted = await juliet.encrypt(romeo, content=[body(TEXT), inner])
+    with monkeypatch.context() as careless:
+        careless.setattr(encrypting, "is_encrypted", lambda _: False)
+        encrypted = await juliet.encrypt(romeo, content=[body(TEXT), inner])
     await romeo.hear_of(juliet)
     async with refused(ErrorCode.FORBIDDEN, romeo):
         await opened(romeo, encrypted.elements, juliet)
