@@ -229,7 +229,7 @@ class PythonOmemo:
 
             @staticmethod
             async def _delete_bundle(namespace: str, device_id: int) -> None:
-                raise NotImplementedError
+                del outside._bundles[jid, device_id]
 
             @staticmethod
             async def _upload_device_list(namespace: str, device_list: Any) -> None:
@@ -243,7 +243,8 @@ class PythonOmemo:
                 return omemo.TrustLevel[device.trust_level_name]
 
             async def _make_trust_decision(self, undecided: Any, identifier: str | None) -> None:
-                raise NotImplementedError
+                for device in undecided:
+                    await self.set_trust(device.bare_jid, device.identity_key, "TRUSTED")
 
             @staticmethod
             async def _send_message(message: Any, bare_jid: str) -> None:

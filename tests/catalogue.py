@@ -233,7 +233,6 @@ WAITING = {
     "Z-10": "the browser is not built yet",
     "Z-11": "the browser is not built yet",
     "Z-12": "nothing is reported to peers: the client answers no stanza with an error",
-    "Z-13": "partly: a decision names its key; the command that shows keys is not built yet",
 }
 """What has no test yet, and why; a letter alone is a whole chapter.
 

@@ -23,6 +23,7 @@ from ox.account import OxAccount
 from ox.elements import METADATA_NODE, data_node
 from ox.engine import OpenPgpEngine
 from pubsub_encryption import ItemResult, Keychain, NodeEncryption, receive
+from xmpp_e2ee.fetching import fetched
 from xmpp_e2ee.pubsub import (
     Item,
     Request,
@@ -43,7 +44,6 @@ PAGE_SIZE: Final = 100
 """Items fetched and decrypted at once: far below what fits into a stanza, a blink to decrypt."""
 
 _ITEM_ID_BYTES: Final = 16
-_NOTHING_THERE: Final = "item-not-found"  # any other error says nothing of what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Client:
                 continue
             tried.add(fetch)
             try:
-                await self._take_in(fetch, await self._fetch(fetch))
+                await self._take_in(fetch, await fetched(self._transport, fetch))
             except StanzaRefused as refusal:
                 refusals.append(refusal)
         return refusals
@@ -212,16 +212,6 @@ class Client:
         ring = await self.ox.keys(fetch.address.service)
         known = {data_node(key.fingerprint) for key in ring.keys if key.raw}
         return ring.jid != self.account and fetch.address.node in known
-
-    async def _fetch(self, fetch: Fetch) -> Element | None:
-        ids = [fetch.item_id] if fetch.item_id else []
-        try:
-            items = read_page(await self._request(fetch_items(fetch.address, ids))).items
-        except StanzaRefused as refusal:
-            if refusal.condition != _NOTHING_THERE:
-                raise
-            return None
-        return items[-1].payload if items else None
 
     # -- the node
 

@@ -213,9 +213,10 @@ class OmemoSessions:
 
         Raises:
             ApiMisuse: nobody to write to; an element without a namespace, or one that is encrypted
-                already; no device of our own;
-                ``opted-out``: somebody asked to write in clear, and the user has not answered.
-            DataMissing: lists or bundles must be fetched first.
+                already; no device of our own; ``opted-out``: somebody asked to write in clear, and
+                the user has not answered.
+            DataMissing: lists or bundles must be fetched first. Feed them and call again, until it
+                does not say so: a message that arrives in between may use up what was there.
             TrustUndecided: devices that the user must decide about or leave out.
             PeerMisbehaved: ``unusable-key``: somebody has no device that could read it;
                 ``downgrade``: somebody had devices, and has none now.
