@@ -33,6 +33,7 @@ _T = TypeVar("_T")
 _FIRST_PAUSE: Final = 0.001  # seconds; about as long as a commit
 _LONGEST_PAUSE: Final = 0.004  # seconds
 _LONGEST_STINT: Final = 0.25  # seconds of one block after the other
+_MAX_LOGGED_BLOCKS: Final = 16  # how much a busy task may leave in the log; a flush costs a commit
 
 
 class SqliteStore:
@@ -43,17 +44,20 @@ class SqliteStore:
     every row a link to the next, so that damage and missing rows are found where they are read.
 
     A value that a block deletes or overwrites is gone from the file and its write-ahead log when
-    the block has ended or, where another process was at work just then, after the next one. That
-    makes four flushes of the disk out of one, which is why an operation commits once. What is
-    beyond reach: what the file system and the disk keep; the names of deleted rows, which may stay
-    in unused bytes of the file; and an older copy in the place of the file when it is opened, or a
-    log that is not its own. The file never shrinks; a copy of the store is as small as can be.
+    the event loop comes round after the block: the task that ended it goes on, and sends what it
+    has to send, before the flushes that this takes. A task that never lets the loop come round
+    empties the log with every sixteenth block, and where another process was at work just then,
+    it is emptied after the next block. What is beyond reach: what the file system and the disk
+    keep; the names of deleted rows, which may stay in unused bytes of the file; and an older copy
+    in the place of the file when it is opened, or a log that is not its own. The file never
+    shrinks; a copy of the store is as small as can be.
     """
 
     def __init__(self, file: OpenFile) -> None:
         self._database = _Database(file)
         self._turns = Turns()
         self._stint = (0.0, 0.0)  # when blocks without a pause between began, and the last ended
+        self._logged = 0  # blocks since the log was emptied
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -115,8 +119,25 @@ class SqliteStore:
             try:
                 yield _SqliteTransaction(self._database, turn)
             finally:
-                self._database.end()
+                self._database.undo()
+                self._empty_log_soon()
                 self._stint = (self._stint[0], asyncio.get_running_loop().time())
+
+    def _empty_log_soon(self) -> None:
+        """Empty the log when the event loop comes round, or now when it has not for long."""
+        self._logged += 1
+        if self._logged < _MAX_LOGGED_BLOCKS:
+            asyncio.get_running_loop().call_soon(self._empty_log)
+        else:
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        # Inside another task's block it would be refused; the end of that block comes here, too.
+        if self._logged and self._database.is_idle():
+            self._logged = 0
+            # The commits are durable whatever happens here; what fails is tried again next time.
+            with suppress(StoreFailed):
+                self._database.empty_log()
 
     async def _give_way(self) -> None:
         """Pause now and then between blocks, or the tasks here would leave other processes none."""
@@ -166,7 +187,7 @@ class _Database:
     def begin(self) -> None:
         """Begin a transaction as the only one that may write."""
         if self._in_doubt:
-            self._empty_log()
+            self.empty_log()
             self._in_doubt = False
         # Deferred, a transaction would be refused its first write after somebody else's commit.
         self.run("BEGIN IMMEDIATE")
@@ -196,17 +217,22 @@ class _Database:
                 self._disown()
             raise
 
-    def end(self) -> None:
-        """Undo what was not committed, and move what was from the log to the file."""
+    def undo(self) -> None:
+        """Undo what was not committed."""
         if self.live().in_transaction:
             self.run("ROLLBACK")
-        # The commit is durable whatever happens here; what fails is tried again next time.
-        with suppress(StoreFailed):
-            self._empty_log()
+
+    def is_idle(self) -> bool:
+        """Return whether it may be used here, and no block is open."""
+        if self._connection is None or os.getpid() != self._process:
+            return False
+        return not self._connection.in_transaction
 
     def close(self) -> None:
         if not self.closed:
-            self.end()
+            self.undo()
+            with suppress(StoreFailed):
+                self.empty_log()
             self.live().close()
             self._connection = None
 
@@ -237,14 +263,14 @@ class _Database:
         try:
             if self.live().in_transaction:
                 self.run("ROLLBACK")
-            self._empty_log()
+            self.empty_log()
         except StoreFailed:
             self._in_doubt = True
             raise StoreFailed(
                 ErrorCode.STORE_UNCERTAIN, "a commit failed, and could not be undone for certain"
             ) from None
 
-    def _empty_log(self) -> None:
+    def empty_log(self) -> None:
         """Move what is in the log to the file, and cut the log to nothing.
 
         Raises:
