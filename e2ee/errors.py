@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     CONTEXT_MISMATCH = "context-mismatch"
     STALE = "stale"
     REPLAY = "replay"
+    AMBIGUOUS = "ambiguous"
     NOT_OWNER = "not-owner"
     SECRET_CONFLICT = "secret-conflict"
     UNKNOWN_SECRET = "unknown-secret"

@@ -51,6 +51,8 @@ __all__ = [
     "MAX_SECRET_BYTES",
     "MAX_SECRET_ID_CHARS",
     "MAX_SIGNATURES",
+    "MAX_SIGNATURES_PER_ITEM",
+    "MAX_SIGNERS",
     "MAX_SKESK",
     "MAX_SKIPPED",
     "MAX_SKIPPED_CHAINS",
@@ -116,6 +118,10 @@ MAX_TYPE_CHARS: Final = 1024  # characters of a <shared-secret/>'s type
 MAX_NODES_PER_SERVICE: Final = 256  # nodes of one service that its owner may share unasked
 MAX_SECRETS_PER_MESSAGE: Final = 64  # <shared-secret/> in one payload
 MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones included
+
+# XEP-0470 and XEP-0475
+MAX_SIGNERS: Final = 64  # signers of one signature
+MAX_SIGNATURES_PER_ITEM: Final = 64  # signatures of one item that are looked at (Q-17)
 
 # Sealed stores: what a seal may ask of whoever unlocks it
 MAX_ARGON2_PASSES: Final = 16  # over the memory; ours are 3

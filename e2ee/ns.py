@@ -29,11 +29,16 @@ __all__ = [
     "OX_PUBSUB",
     "PGP_LEGACY",
     "PUBSUB",
+    "PUBSUB_ATTACHMENTS",
+    "PUBSUB_ATTACHMENTS_SUMMARY",
     "PUBSUB_ERRORS",
     "PUBSUB_EVENT",
     "PUBSUB_NODE_CONFIG",
     "PUBSUB_OWNER",
     "PUBSUB_PUBLISH_OPTIONS",
+    "PUBSUB_SIGNATURE",
+    "PUBSUB_SIGNING",
+    "PUBSUB_SIGNING_OPENPGP",
     "RSM",
     "SCE",
     "SERVER",
@@ -75,4 +80,9 @@ EME: Final = "urn:xmpp:eme:0"  # XEP-0380 0.4.0
 OMEMO_2: Final = "urn:xmpp:omemo:2"  # XEP-0384 0.9.1
 OMEMO_LEGACY: Final = "eu.siacs.conversations.axolotl"  # XEP-0384 0.2.2
 SCE: Final = "urn:xmpp:sce:1"  # XEP-0420 0.5.0
+PUBSUB_ATTACHMENTS: Final = "urn:xmpp:pubsub-attachments:1"  # XEP-0470 0.2.0
+PUBSUB_ATTACHMENTS_SUMMARY: Final = "urn:xmpp:pubsub-attachments:summary:1"  # XEP-0470 0.2.0
 OX_PUBSUB: Final = "urn:xmpp:openpgp:pubsub:0"  # XEP-0473 0.1.1
+PUBSUB_SIGNING: Final = "urn:xmpp:pubsub-signing:0"  # XEP-0475 0.1.0
+PUBSUB_SIGNATURE: Final = "urn:xmpp:pubsub-signature:0"  # XEP-0475 0.1.0 §5, its prose alone
+PUBSUB_SIGNING_OPENPGP: Final = "urn:xmpp:pubsub-signing:openpgp:0"  # XEP-0476 0.1.0

@@ -1,0 +1,145 @@
+"""Verification: what the signatures of one item prove, signer by signer and in sum (XEP-0475 §7).
+
+Rule: values only. Nothing here verifies; that is in ``verifying.py``. What they prove together, by
+whose signatures count, is decided in ``policy.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NoReturn
+
+from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.history import ItemPlace, Sighting
+from e2ee.names import BareJid, Fetch, Fingerprint
+from e2ee.trust import Trust
+from e2ee.xmltree import Element
+from ox.detached import KeyState
+from signing.profile import Ambiguity
+from signing.readings import Reading
+
+__all__ = ["Doubt", "SignerVerdict", "Uncovered", "Verdict", "Verification"]
+
+
+class Verdict(StrEnum):
+    """What to show the user, worst first; three of them are the displays of XEP-0475 §7."""
+
+    UNSIGNED = "unsigned"  # nobody whose signature counts has signed
+    INVALID = "invalid"  # "not validated, probably spoofed"
+    UNCHECKED = "unchecked"  # something public must be fetched first; says nothing yet
+    AMBIGUOUS = "ambiguous"  # valid, and as valid for other items, which read differently
+    UNTRUSTED = "untrusted"  # "validated but unreliable, may be forged"
+    TRUSTED = "trusted"  # "signed by one or more trusted signers"
+
+
+class Doubt(StrEnum):
+    """What is odd about a signature that is valid all the same."""
+
+    TIME_DIFFERS = "time-differs"  # its stamp is not when the signature says it was made
+    KEY_NOT_ANNOUNCED = "key-not-announced"  # its owner announces the key no more
+    SUPERSEDED = "superseded"  # this signer signed a newer version of the item, which we saw
+
+
+class Uncovered(StrEnum):
+    """What no signature of XEP-0475 covers, so that the service can change it."""
+
+    ITEM_ID = "item-id"
+    NODE = "node"
+    PUBLISHER = "publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class SignerVerdict:
+    """What one signature of one signer proves.
+
+    Attributes:
+        signer: who is said to have signed: the attachment's publisher, a ``<signer/>`` of it, and
+            owner of the key, or it is not valid.
+        verdict: never ``UNSIGNED``.
+        code: why it is ``INVALID`` or ``UNCHECKED``; ``None`` otherwise.
+        claimed: the signature's ``<time/>``, aware; ``None`` where it could not be read.
+        made: when OpenPGP says that it was made, aware; ``None`` unless it is valid.
+        key: the signer's key; ``None`` unless it is valid.
+        trust: the level of that key; ``None`` unless it is valid.
+        then: the state of the key when it signed; ``None`` unless it is valid.
+        now: its state today; ``None`` unless it is valid.
+        reading: which reading of XEP-0475 the signed bytes follow; ``None`` unless it is valid.
+        ambiguities: why other items have the same bytes under that reading.
+        doubts: what is odd about it.
+        missing: what to fetch and feed where it is ``UNCHECKED``.
+    """
+
+    signer: BareJid
+    verdict: Verdict
+    code: ErrorCode | None = None
+    claimed: datetime | None = None
+    made: datetime | None = None
+    key: Fingerprint | None = None
+    trust: Trust | None = None
+    then: KeyState | None = None
+    now: KeyState | None = None
+    reading: Reading | None = None
+    ambiguities: frozenset[Ambiguity] = frozenset()
+    doubts: frozenset[Doubt] = frozenset()
+    missing: tuple[Fetch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What all signatures of one item prove, by the policy that was asked for.
+
+    It is neither true nor false: ask :meth:`require`, or show ``verdict``.
+
+    Attributes:
+        verdict: in sum.
+        signers: each signature that was looked at, in the order of the attachments.
+        absent: who is named as a signer beside others whose signature counts, and has not signed.
+        place: where the item stood; of it only the service is covered by what was signed.
+        uncovered: what the signatures do not cover.
+        sighting: whether these very signed bytes were met before, here or elsewhere, as far as this
+            account's own history knows.
+        elsewhere: where, when ``sighting`` says that they were moved.
+        payload: the very tree that was verified: use this one, whatever else the item held.
+    """
+
+    verdict: Verdict
+    signers: tuple[SignerVerdict, ...]
+    absent: frozenset[BareJid]
+    place: ItemPlace
+    uncovered: frozenset[Uncovered]
+    sighting: Sighting
+    elsewhere: tuple[ItemPlace, ...]
+    payload: Element = field(repr=False)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a Verification is neither true nor false: ask its verdict")
+
+    @property
+    def missing(self) -> tuple[Fetch, ...]:
+        """What to fetch and feed, without repetition, before it is verified again."""
+        return tuple(dict.fromkeys(need for each in self.signers for need in each.missing))
+
+    def require(self, *accepted: Verdict) -> Element:
+        """Return the payload if the verdict is one of ``accepted``, ``TRUSTED`` if none is named.
+
+        Raises:
+            PeerMisbehaved: ``bad-signature``, ``ambiguous``, ``untrusted``, ``data-missing``; for
+                several signatures the code of the worst.
+        """
+        if self.verdict in (accepted or (Verdict.TRUSTED,)):
+            return self.payload
+        raise PeerMisbehaved(
+            _CODES[self.verdict], f"an item whose signatures are {self.verdict}", rule="XEP-0475 §7"
+        )
+
+
+_CODES = {
+    Verdict.UNSIGNED: ErrorCode.BAD_SIGNATURE,
+    Verdict.INVALID: ErrorCode.BAD_SIGNATURE,
+    Verdict.UNCHECKED: ErrorCode.DATA_MISSING,
+    Verdict.AMBIGUOUS: ErrorCode.AMBIGUOUS,
+    Verdict.UNTRUSTED: ErrorCode.UNTRUSTED,
+    Verdict.TRUSTED: ErrorCode.UNTRUSTED,  # where even that was not accepted
+}
