@@ -19,6 +19,7 @@ __all__ = [
     "MAX_ITEMS",
     "NODE_TYPE",
     "PERSIST_ITEMS",
+    "PUBLISH_MODEL",
     "SEND_LAST_PUBLISHED_ITEM",
     "Affiliate",
     "Affiliation",
@@ -42,6 +43,7 @@ DELIVER_PAYLOADS: Final = "pubsub#deliver_payloads"
 MAX_ITEMS: Final = "pubsub#max_items"
 NODE_TYPE: Final = "pubsub#type"
 PERSIST_ITEMS: Final = "pubsub#persist_items"
+PUBLISH_MODEL: Final = "pubsub#publish_model"
 SEND_LAST_PUBLISHED_ITEM: Final = "pubsub#send_last_published_item"
 
 NodeConfig = tuple[tuple[str, str], ...]

@@ -1,6 +1,7 @@
 """What text means: base64, integers, booleans, times and white space, each read in one form only.
 
-Rule: text in, value out, or ``malformed``; nothing here knows of elements.
+Percent-encoded text, too, which has several forms: whoever needs one compares. Rule: text in, value
+out, or ``malformed``; nothing here knows of elements.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.xmlnames import S
 
 __all__ = [
+    "JID_PLAIN",
     "decode_base64",
+    "decode_percent",
     "encode_base64",
+    "encode_percent",
     "format_time",
     "parse_boolean",
     "parse_integer",
@@ -30,7 +34,12 @@ _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"  # XML Schema: at most 14 hours
 )
+_ESCAPED: Final = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = re.compile("[A-Za-z0-9._~-]")  # RFC 3986 §2.3
 _BOOLEANS: Final = {"0": False, "1": True, "false": False, "true": True}
+
+JID_PLAIN: Final = re.compile(r"[A-Za-z0-9._~!$'()*+,:@\[\]-]")
+"""The characters of a JID that stand for themselves in an XMPP URI (RFC 5122 §2.2)."""
 
 
 def _malformed(what: str, rule: str | None) -> NoReturn:
@@ -70,6 +79,37 @@ def decode_base64(text: str, rule: str | None = None) -> bytes:
     if b64encode(data) != packed:
         _malformed("base64 in a form that is not canonical", rule)
     return data
+
+
+def encode_percent(text: str, plain: re.Pattern[str] = _UNRESERVED) -> str:
+    """Return ``text`` percent-encoded in UTF-8, by upper-case digits (RFC 3986 §2.1).
+
+    Args:
+        text: of XML characters.
+        plain: matches a character that stands for itself; the unreserved ones, if not given.
+    """
+    return "".join(
+        [
+            each if plain.fullmatch(each) else "".join(f"%{octet:02X}" for octet in each.encode())
+            for each in text
+        ]
+    )
+
+
+def decode_percent(text: str, rule: str | None = None) -> str:
+    """Return what percent-encoded text stands for (RFC 3986 §2.1).
+
+    Raises:
+        PeerMisbehaved: ``malformed``: it is not ASCII, an escape is broken, or what they stand for
+            is not UTF-8.
+    """
+    if not text.isascii() or "%" in _ESCAPED.sub("", text):
+        _malformed("text that is no ASCII, or with a broken escape", rule)
+    octets = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).encode("latin-1")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        _malformed("escapes that are not UTF-8", rule)
 
 
 def parse_integer(text: str, low: int, high: int, rule: str | None = None) -> int:

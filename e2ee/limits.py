@@ -14,6 +14,7 @@ __all__ = [
     "MAX_ARGON2_LANES",
     "MAX_ARGON2_MEMORY",
     "MAX_ARGON2_PASSES",
+    "MAX_ATTACHMENT_NODES",
     "MAX_ATTRIBUTES",
     "MAX_BACKUP_KEYS",
     "MAX_BUNDLE_FETCHES",
@@ -29,6 +30,8 @@ __all__ = [
     "MAX_ENCRYPTION_KEYS",
     "MAX_ENVELOPE_AGE",
     "MAX_EXPANSION",
+    "MAX_HISTORY_ITEMS",
+    "MAX_ITEM_ID_CHARS",
     "MAX_KEY_RING_BYTES",
     "MAX_LABEL_CHARS",
     "MAX_MESSAGE_BYTES",
@@ -43,6 +46,8 @@ __all__ = [
     "MAX_PRE_KEYS",
     "MAX_PRIVATE_OPERATIONS",
     "MAX_PUBLIC_KEYS",
+    "MAX_REACTIONS",
+    "MAX_REACTION_CHARS",
     "MAX_RELATIVE_NAMESPACES",
     "MAX_RSA_BITS",
     "MAX_RSA_EXPONENT_BITS",
@@ -52,6 +57,7 @@ __all__ = [
     "MAX_SECRET_ID_CHARS",
     "MAX_SIGNATURES",
     "MAX_SIGNATURES_PER_ITEM",
+    "MAX_SIGNATURE_PACKETS",
     "MAX_SIGNERS",
     "MAX_SKESK",
     "MAX_SKIPPED",
@@ -114,14 +120,20 @@ MIN_UNSTRETCHED_SECRET_CHARS: Final = 43  # base64url characters of 256 bits; no
 MAX_SECRET_BYTES: Final = 1024  # bytes of one received secret
 MAX_SECRET_ID_CHARS: Final = 256  # characters of a secret's id; ours have 22
 MAX_NODE_CHARS: Final = 4096  # characters of a node's name; a XEP-0470 node names another one
+MAX_ITEM_ID_CHARS: Final = 4096  # characters of an item's id; of XEP-0470 items it is a JID
 MAX_TYPE_CHARS: Final = 1024  # characters of a <shared-secret/>'s type
 MAX_NODES_PER_SERVICE: Final = 256  # nodes of one service that its owner may share unasked
 MAX_SECRETS_PER_MESSAGE: Final = 64  # <shared-secret/> in one payload
 MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones included
 
 # XEP-0470 and XEP-0475
+MAX_REACTIONS: Final = 64  # reactions of one account to one item
+MAX_REACTION_CHARS: Final = 64  # characters of one reaction; the longest emojis have some 15
+MAX_ATTACHMENT_NODES: Final = 4096  # of one encrypted node; each grant and revocation goes to all
 MAX_SIGNERS: Final = 64  # signers of one signature
 MAX_SIGNATURES_PER_ITEM: Final = 64  # signatures of one item that are looked at (Q-17)
+MAX_SIGNATURE_PACKETS: Final = 8  # OpenPGP signatures in one of them: some sign with all their keys
+MAX_HISTORY_ITEMS: Final = 100_000  # contents whose places are remembered; the unseen go first
 
 # Sealed stores: what a seal may ask of whoever unlocks it
 MAX_ARGON2_PASSES: Final = 16  # over the memory; ours are 3

@@ -24,6 +24,7 @@ __all__ = [
     "Fetch",
     "Fingerprint",
     "ItemId",
+    "ItemPlace",
     "Jid",
     "NodeAddress",
     "SecretId",
@@ -180,6 +181,27 @@ class NodeAddress:
 
     def __str__(self) -> str:
         return f"{self.node} at {self.service}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ItemPlace:
+    """Where an item stands: its node and its id, compared as it is.
+
+    Raises:
+        PeerMisbehaved: ``malformed`` for an id that is empty, oversized or no text.
+    """
+
+    node: NodeAddress
+    item_id: ItemId
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.item_id) <= limits.MAX_ITEM_ID_CHARS or NOT_CHAR.search(self.item_id):
+            raise PeerMisbehaved(
+                ErrorCode.MALFORMED, "an item without a proper id", rule="XEP-0060 §12.8"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.item_id} in {self.node}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from ox.engine import Certificate, KeyHandle, Revocation, S2kCount, Signed
 from ox.grammar import (
     EncryptedMessage,
     PassphraseMessage,
-    check_detached_signature,
+    check_detached_signatures,
     check_encrypted_message,
     check_passphrase_message,
     check_signed_payload,
@@ -41,7 +41,7 @@ from ox.packets import Tag, unsupported, write_literal
 from ox.pkesk import DecryptionKey, decryption_keys
 from ox.sequoia_errors import malformed_key, sequoia
 from ox.sequoia_keys import (
-    Judged,
+    JudgedKey,
     for_encryption,
     is_over,
     judged,
@@ -86,7 +86,7 @@ class SequoiaEngine:
         self._executor = executor
         self._stretcher = Stretcher(executor)
         self._decryption_keys: dict[bytes, tuple[DecryptionKey, ...]] = {}
-        self._judged: dict[bytes, Judged] = {}
+        self._judged: dict[bytes, JudgedKey] = {}
 
     async def generate(self, user_id: str, *, rsa: bool = False) -> KeyHandle:
         """Make a key; see ``OpenPgpEngine.generate``."""
@@ -216,8 +216,7 @@ class SequoiaEngine:
 
     async def verify(self, data: bytes, signature: bytes, signers: Sequence[bytes]) -> Signed:
         """Verify a detached signature; see ``OpenPgpEngine.verify``."""
-        check_detached_signature(signature)
-        return verify_each(data, [signature], signers)
+        return verify_each(data, check_detached_signatures(signature, most=1), signers)
 
     async def lock(self, data: bytes, passphrase: Secret, count: S2kCount) -> bytes:
         """Encrypt with a passphrase; see ``OpenPgpEngine.lock``."""
@@ -258,7 +257,7 @@ class SequoiaEngine:
             return work(*args, **kwargs)
         return await result(begin(self._executor, work, *args, **kwargs))
 
-    def _judge(self, raw: bytes) -> Judged:
+    def _judge(self, raw: bytes) -> JudgedKey:
         memo, now = sha256(raw).digest(), datetime.now(UTC)
         remembered = self._judged.get(memo)
         if remembered is not None and abs(now - remembered.at) < _JUDGEMENT_HOLDS:

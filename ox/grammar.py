@@ -29,7 +29,7 @@ __all__ = [
     "EncryptedMessage",
     "PassphraseMessage",
     "SignedPayload",
-    "check_detached_signature",
+    "check_detached_signatures",
     "check_encrypted_message",
     "check_literal",
     "check_passphrase_message",
@@ -166,16 +166,31 @@ def check_signed_payload(data: bytes) -> SignedPayload:
     )
 
 
-def check_detached_signature(data: bytes) -> None:
-    """Guard one binary detached signature over a binary document.
+def check_detached_signatures(data: bytes, *, most: int) -> tuple[bytes, ...]:
+    """Guard binary detached signatures over a binary document, one behind another.
+
+    Args:
+        data: at least one.
+        most: how many there may be.
+
+    Returns:
+        Each of them, a packet framed anew.
 
     Raises:
-        PeerMisbehaved: as :func:`check_signed_payload`; ``malformed`` for several signatures.
+        PeerMisbehaved: ``malformed``, armor too; ``limit-exceeded``; ``unsupported-algorithm`` for
+            another version than 4; ``bad-signature`` for one that is not over a binary document,
+            and for any other packet: what brings its own data along is not detached.
     """
-    packets = read_packets(data, most=1)
-    if [packet.tag for packet in packets] != [Tag.SIGNATURE]:
-        raise malformed("not one detached signature", "RFC 4880 §11.4")
-    _check_signature(packets[0])
+    if first_tag(data) not in (None, Tag.SIGNATURE):  # at a glance: it may have no length
+        raise _not_detached()
+    packets = read_packets(data, most=most)
+    if not packets:
+        raise malformed("no signature", "RFC 4880 §11.4")
+    for packet in packets:
+        if packet.tag != Tag.SIGNATURE:
+            raise _not_detached()
+        _check_signature(packet)
+    return tuple(write_packet(packet.tag, packet.body) for packet in packets)
 
 
 def check_literal(data: bytes) -> bytes:
@@ -245,6 +260,12 @@ def _literal_data(packet: Packet) -> bytes:
     if len(data) > MAX_PLAINTEXT_BYTES:
         raise _exceeded(f"more than {MAX_PLAINTEXT_BYTES} bytes of plaintext")
     return data
+
+
+def _not_detached() -> PeerMisbehaved:
+    return PeerMisbehaved(
+        ErrorCode.BAD_SIGNATURE, "not a detached signature", rule="RFC 4880 §11.4"
+    )
 
 
 def _exceeded(what: str) -> PeerMisbehaved:

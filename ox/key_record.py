@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
@@ -22,6 +23,7 @@ __all__ = ["ring_from_record", "ring_to_record"]
 
 _KIND: Final = "key-ring"
 _FORMAT: Final = 4
+_REMEMBERED: Final = 64  # rings; a page of items is mostly by the same few people
 
 
 def ring_to_record(ring: KeyRing) -> bytes:
@@ -39,6 +41,7 @@ def ring_to_record(ring: KeyRing) -> bytes:
     )
 
 
+@lru_cache(_REMEMBERED)
 def ring_from_record(raw: bytes) -> KeyRing:
     """Read a stored ring.
 

@@ -27,7 +27,7 @@ from ox.packets import Tag, read_packets, write_packet
 from ox.sequoia_errors import malformed_key, sequoia
 
 __all__ = [
-    "Judged",
+    "JudgedKey",
     "first_revocation",
     "for_encryption",
     "is_over",
@@ -43,7 +43,7 @@ _BINDINGS: Final = 4  # of one subkey, the newest; each is tried by making a mes
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedKey:
     """A public key as Sequoia judged it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Judged:
         return [key for key, expires in self.takers if not is_over(expires)]
 
 
-def recipients_of(to: Sequence[Judged]) -> list[PublicKey]:
+def recipients_of(to: Sequence[JudgedKey]) -> list[PublicKey]:
     """Return the keys to encrypt to, of certificates that are fit for it today.
 
     Raises:
@@ -102,7 +102,7 @@ def is_over(expires: datetime | None) -> bool:
     return expires is not None and expires <= datetime.now(UTC)
 
 
-def judged(cert: pysequoia.Cert, keys: Sequence[PublicKey], at: datetime) -> Judged:
+def judged(cert: pysequoia.Cert, keys: Sequence[PublicKey], at: datetime) -> JudgedKey:
     """Judge a certificate.
 
     Args:
@@ -125,7 +125,7 @@ def judged(cert: pysequoia.Cert, keys: Sequence[PublicKey], at: datetime) -> Jud
         compromised=revoked and (own is None or is_compromised(own)),
         encrypts=not all(is_over(expires) for _, expires in takers),
     )
-    return Judged(certificate, takers, at)
+    return JudgedKey(certificate, takers, at)
 
 
 def first_revocation(raw: bytes) -> datetime | None:
@@ -151,7 +151,7 @@ def sound_parts(raw: bytes) -> tuple[KeyPart, ...]:
     return parts_of(packets[: tags.index(_MARK)])
 
 
-def for_encryption(judgement: Judged) -> pysequoia.Cert:
+def for_encryption(judgement: JudgedKey) -> pysequoia.Cert:
     """Return a certificate of no other subkeys than those to encrypt to."""
     takers = {key.fingerprint for key in judgement.recipients}
     parts = sound_parts(judgement.certificate.raw)

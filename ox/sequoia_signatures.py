@@ -52,7 +52,7 @@ class _NamedSigners:
         named = {raw for name in names for raw in self._by_key_id.get(_key_id(name), ())}
         for raw in named - self._read.keys():
             with suppress(PeerMisbehaved), sequoia(malformed_key()):
-                self._read[raw] = pysequoia.Cert.from_bytes(raw)
+                self._read[raw] = _certificate(raw)
         return [self._read[raw] for raw in named if raw in self._read]
 
     def had_ended(self, signer: Fingerprint, made: datetime) -> bool:
@@ -66,6 +66,12 @@ class _NamedSigners:
             if cert.fingerprint.upper() == signer
         ]
         return any(end is not None and made >= end for end in ends)
+
+
+@lru_cache(_REMEMBERED)
+def _certificate(raw: bytes) -> pysequoia.Cert:
+    """Return a key as Sequoia reads it; that, too, takes longer than to verify."""
+    return pysequoia.Cert.from_bytes(raw)
 
 
 @lru_cache(_REMEMBERED)

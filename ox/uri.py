@@ -13,6 +13,7 @@ from typing import Final
 
 from e2ee import ns
 from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.lexical import JID_PLAIN, decode_percent, encode_percent
 from e2ee.limits import MAX_PUBLIC_KEYS
 from e2ee.names import BareJid, Fingerprint
 
@@ -23,8 +24,6 @@ _TRUST_MESSAGE: Final = re.compile(
     r"(?i:xmpp):(?P<jid>[^?#;]+)\?trust-message;encryption=(?P<encryption>[^;=#]+)"
     r"(?P<decisions>(;(trust|distrust)=[0-9A-Fa-f]{40})+)"
 )
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._~!$'()*+,:@\[\]-]")  # RFC 5122 §2.2
-_ESCAPED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _MAX_CHARS: Final = 16_384  # of a URI: a JID with every octet escaped, and MAX_PUBLIC_KEYS keys
 _RULE: Final = "XEP-0434 §9.1"
 
@@ -60,7 +59,7 @@ class KeyUri:
         found = _TRUST_MESSAGE.fullmatch(text)
         if found is None:
             raise _malformed("not a URI of OpenPGP keys")
-        if _unescaped(found["encryption"]) != ns.OX:
+        if decode_percent(found["encryption"], _RULE) != ns.OX:
             raise PeerMisbehaved(
                 ErrorCode.UNSUPPORTED_ALGORITHM, "a URI of another protocol's keys", rule=_RULE
             )
@@ -71,7 +70,7 @@ class KeyUri:
         if len(keys) > MAX_PUBLIC_KEYS:
             raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "a URI of too many keys", rule=_RULE)
         return cls(
-            BareJid.parse(_unescaped(found["jid"])),
+            BareJid.parse(decode_percent(found["jid"], _RULE)),
             tuple(key for key, (word, _) in zip(keys, decisions, strict=True) if word == "trust"),
             tuple(key for key, (word, _) in zip(keys, decisions, strict=True) if word != "trust"),
         )
@@ -82,28 +81,12 @@ class KeyUri:
             (key,) = self.trust
             return f"openpgp4fpr:{key}"
         decisions = [*_written("trust", self.trust), *_written("distrust", self.distrust)]
-        path = "".join(map(_escaped, str(self.jid)))
+        path = encode_percent(str(self.jid), JID_PLAIN)
         return ";".join([f"xmpp:{path}?trust-message", f"encryption={ns.OX}", *decisions])
 
 
 def _written(word: str, keys: Collection[Fingerprint]) -> list[str]:
     return [f"{word}={key.lower()}" for key in keys]  # as the example of XEP-0434 has them
-
-
-def _escaped(character: str) -> str:
-    if _PLAIN.fullmatch(character):
-        return character
-    return "".join(f"%{octet:02X}" for octet in character.encode())
-
-
-def _unescaped(text: str) -> str:
-    if not text.isascii() or "%" in _ESCAPED.sub("", text):
-        raise _malformed("a URI that is no ASCII, or with a broken escape")
-    octets = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).encode("latin-1")
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        raise _malformed("a URI whose escapes are not UTF-8") from None
 
 
 def _malformed(what: str) -> PeerMisbehaved:

@@ -3,6 +3,12 @@
 Rule: re-exports only.
 """
 
+from pubsub_encryption.attachments import (
+    OpenedAttachments,
+    decrypt_attachments,
+    decrypt_many_attachments,
+    encrypt_attachments,
+)
 from pubsub_encryption.elements import EncryptedItem, Reason, Revoke, SharedSecret
 from pubsub_encryption.items import Authorship, ClearItem, ItemResult, OpenedItem, UnreadableItem
 from pubsub_encryption.keychain import Keychain
@@ -20,6 +26,7 @@ __all__ = [
     "Keychain",
     "NodeEncryption",
     "NodeSecret",
+    "OpenedAttachments",
     "OpenedItem",
     "Reason",
     "Revoke",
@@ -27,6 +34,9 @@ __all__ = [
     "SecretState",
     "SharedSecret",
     "UnreadableItem",
+    "decrypt_attachments",
+    "decrypt_many_attachments",
+    "encrypt_attachments",
     "known_nodes",
     "receive",
 ]

@@ -14,7 +14,15 @@ from typing import Final
 from e2ee import ns
 from e2ee.arrival import Arrival
 from e2ee.errors import ErrorCode, PeerMisbehaved
-from e2ee.names import BareJid, Fetch, Fingerprint, NodeAddress, SecretId, parse_fingerprint
+from e2ee.names import (
+    BareJid,
+    Fetch,
+    Fingerprint,
+    ItemId,
+    NodeAddress,
+    SecretId,
+    parse_fingerprint,
+)
 from e2ee.renewal import renewal_within
 from e2ee.xmltree import Element
 from ox.account import OxAccount
@@ -29,7 +37,13 @@ from pubsub_encryption.items import (
     seal_item,
 )
 from pubsub_encryption.keychain import Keychain
-from pubsub_encryption.owner import create, grant, rotate
+from pubsub_encryption.owner import (
+    close_attachments,
+    create,
+    grant,
+    open_attachments,
+    rotate,
+)
 from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
 
@@ -129,7 +143,8 @@ class NodeEncryption:
     ) -> None:
         """Give access: queue the affiliation and every secret that ``newcomer`` lacks (§5.3).
 
-        Old secrets go along as revoked, so that the whole history can be read.
+        Old secrets go along as revoked, so that the whole history can be read. The affiliation is
+        queued for each attachment node that this device opened, too.
 
         Args:
             newcomer: who.
@@ -157,8 +172,9 @@ class NodeEncryption:
 
         Queued in this order, which is safe to stop after every step: those who leave are
         unsubscribed (a removed affiliation alone lets services go on delivering), then lose their
-        affiliation; everybody who had a secret is told that it is revoked; those who stay, and
-        ourselves, get the new one. Items published before stay readable to whoever could read them.
+        affiliation, at the attachment nodes that this device opened, too; everybody who had a
+        secret is told that it is revoked; those who stay, and ourselves, get the new one. Items
+        published before stay readable to whoever could read them.
 
         After a renewal of the account nobody stays unasked; see ``Rotation.unsure``. Read the
         archive of this account first: what it did since the copy is in there.
@@ -183,6 +199,33 @@ class NodeEncryption:
             reasons=reasons,
             clock_is_right=clock_is_right,
         )
+
+    async def open_attachments(self, item_id: ItemId, features: Collection[str]) -> None:
+        """Let the members attach to an item: queue its attachment node and their affiliations (§6).
+
+        Who may publish in the node may attach; other members read. From now on this device grants
+        and revokes there as in the node itself; another one of ours does not know of it, and there
+        the encryption must do. Where the service creates such nodes, or it was done before, nothing
+        is queued: call it before anything is attached.
+
+        Args:
+            item_id: the item.
+            features: what the service announces (XEP-0030).
+
+        Raises:
+            ApiMisuse: ``not-owner``; ``no-active-secret``: nothing is known of the node;
+                ``unusable-key``: our own key is expired or revoked; ``limit-exceeded``: there are
+                ``limits.MAX_ATTACHMENT_NODES`` already.
+            PeerMisbehaved: ``malformed``: an id of which no node can be named.
+        """
+        await open_attachments(self.ox, self.address, item_id, features)
+
+    async def close_attachments(self, item_id: ItemId) -> None:
+        """Queue the deletion of an item's attachment node, if this device opened it.
+
+        Call it when an item is retracted: services keep such nodes.
+        """
+        await close_attachments(self.ox, self.address, item_id)
 
     async def approve(self, owner: BareJid, signer: Fingerprint) -> None:
         """Record the user's word that ``owner``, with this key, may share secrets of the node.

@@ -1,4 +1,4 @@
-"""What a node's owner does: make its first secret, give access, rotate (XEP-0473 §5.3).
+"""What a node's owner does: its first secret, access, rotation, attachments (XEP-0473 §5.3, §6).
 
 Rule: one transaction each; what must be sent is queued in it and leaves afterwards. How secrets may
 change is decided in ``keychain.py``.
@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from e2ee import limits, ns
+from e2ee.attachment_nodes import attachment_effects, attachment_node
 from e2ee.effects import (
     ACCESS_MODEL,
     MAX_ITEMS,
@@ -19,6 +20,7 @@ from e2ee.effects import (
     Affiliate,
     Affiliation,
     Create,
+    Delete,
     Effect,
     NodeConfig,
     Unsubscribe,
@@ -31,13 +33,14 @@ from e2ee.errors import (
     PeerMisbehaved,
     TrustUndecided,
 )
-from e2ee.names import BareJid, Fingerprint, NodeAddress, SecretId
+from e2ee.names import BareJid, Fingerprint, ItemId, ItemPlace, NodeAddress, SecretId
 from e2ee.outbox import queued
 from e2ee.renewal import renewal_within
 from e2ee.secret import Secret
-from e2ee.storage import Transaction
+from e2ee.storage import Put, Transaction
 from e2ee.tokens import random_token
 from ox.account import OxAccount
+from pubsub_encryption.attachment_register import load_register, save_register
 from pubsub_encryption.elements import Reason, Revoke
 from pubsub_encryption.in_use import keychain_within, secret_in_use, trusted
 from pubsub_encryption.keychain import Keychain
@@ -46,7 +49,7 @@ from pubsub_encryption.node_secret import SecretState
 from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
 
-__all__ = ["create", "grant", "rotate"]
+__all__ = ["close_attachments", "create", "grant", "open_attachments", "rotate"]
 
 _NODE_CONFIG: Final[NodeConfig] = (
     (ACCESS_MODEL, "whitelist"),
@@ -87,12 +90,16 @@ async def grant(
         keychain = await _owned(tx, ox, address)
         if any(secret.state is SecretState.ACTIVE for secret in keychain.secrets):
             await secret_in_use(tx, ox, keychain)  # nobody is given what we would not encrypt with
-        effects: list[Effect] = [Affiliate(address, newcomer, affiliation)]
+        register = await load_register(tx, ox, address)
+        effects: list[Effect] = [
+            Affiliate(node, newcomer, affiliation) for node in (address, *sorted(register.nodes))
+        ]
         for secret in keychain.secrets:
             if again or newcomer not in secret.shared_with:
                 effects.append(await share(ox, tx, address, secret, newcomer))
                 keychain = keychain.shared(secret.id, {newcomer})
-        await _commit(tx, ox, keychain.admit(newcomer), effects)
+        register = register.granted(newcomer, affiliation)
+        await _commit(tx, ox, keychain.admit(newcomer), effects, save_register(ox, register))
 
 
 async def rotate(
@@ -120,10 +127,14 @@ async def rotate(
             clock_is_right=clock_is_right,
         )
         new = keychain.current
+        register = await load_register(tx, ox, address)
         effects: list[Effect] = []
-        for jid in sorted(revoke):
-            effects.append(Unsubscribe(address, jid))
-            effects.append(Affiliate(address, jid, Affiliation.NONE))
+        for node in (address, *sorted(register.nodes)):
+            for jid in sorted(revoke):
+                effects.append(Unsubscribe(node, jid))
+                effects.append(Affiliate(node, jid, Affiliation.NONE))
+        for jid in revoke:
+            register = register.granted(jid, Affiliation.NONE)
         untold: dict[BareJid, ErrorCode] = {}
         for secret in revoked:
             notice = Revoke(address, secret.id, tuple(reasons)).to_xml()
@@ -140,13 +151,42 @@ async def rotate(
                 untold[jid] = error.code
             else:
                 keychain = keychain.shared(new.id, {jid} - {ox.account})
-        await _commit(tx, ox, keychain, effects)
+        await _commit(tx, ox, keychain, effects, save_register(ox, register))
     return Rotation(
         new.id,
         tuple(secret.id for secret in revoked),
         MappingProxyType(untold),
         () if before.confirmed else tuple(sorted(before.members - frozenset(revoke))),
     )
+
+
+async def open_attachments(
+    ox: OxAccount, address: NodeAddress, item_id: ItemId, features: Collection[str]
+) -> None:
+    """See ``NodeEncryption.open_attachments``."""
+    async with ox.ports.store.exclusive(ox.scope) as tx:
+        keychain = await _owned(tx, ox, address)
+        register = await load_register(tx, ox, address)
+        effects: list[Effect] = []
+        for create in attachment_effects(ItemPlace(address, item_id), _NODE_CONFIG, features):
+            if create.address not in register.nodes:
+                effects.append(create)
+                for member in sorted(keychain.members):
+                    access = register.affiliation(member)
+                    effects.append(Affiliate(create.address, member, access))
+                register = register.opened(create.address)
+        queue = await queued(tx, ox.account, effects)
+        await tx.commit([save_register(ox, register), *queue])
+
+
+async def close_attachments(ox: OxAccount, address: NodeAddress, item_id: ItemId) -> None:
+    """See ``NodeEncryption.close_attachments``."""
+    node = attachment_node(ItemPlace(address, item_id))
+    async with ox.ports.store.exclusive(ox.scope) as tx:
+        register = await load_register(tx, ox, address)
+        if node in register.nodes:
+            queue = await queued(tx, ox.account, [Delete(node)])
+            await tx.commit([save_register(ox, register.closed(node)), *queue])
 
 
 async def _owned(tx: Transaction, ox: OxAccount, address: NodeAddress) -> Keychain:
@@ -195,7 +235,7 @@ def _with_new_secret(
 
 
 async def _commit(
-    tx: Transaction, ox: OxAccount, keychain: Keychain, effects: Sequence[Effect]
+    tx: Transaction, ox: OxAccount, keychain: Keychain, effects: Sequence[Effect], *changes: Put
 ) -> None:
     queue = await queued(tx, ox.account, effects)
-    await tx.commit([save_keychain(ox, keychain), *queue])
+    await tx.commit([save_keychain(ox, keychain), *changes, *queue])

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NoReturn
 
-from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.history import ItemPlace, Sighting
 from e2ee.names import BareJid, Fetch, Fingerprint
 from e2ee.trust import Trust
@@ -20,13 +20,13 @@ from ox.detached import KeyState
 from signing.profile import Ambiguity
 from signing.readings import Reading
 
-__all__ = ["Doubt", "SignerVerdict", "Uncovered", "Verdict", "Verification"]
+__all__ = ["Doubt", "SignerVerdict", "Uncovered", "Unverifiable", "Verdict", "Verification"]
 
 
 class Verdict(StrEnum):
     """What to show the user, worst first; three of them are the displays of XEP-0475 §7."""
 
-    UNSIGNED = "unsigned"  # nobody whose signature counts has signed
+    UNSIGNED = "unsigned"  # too few of those whose signatures count have signed, or nobody
     INVALID = "invalid"  # "not validated, probably spoofed"
     UNCHECKED = "unchecked"  # something public must be fetched first; says nothing yet
     AMBIGUOUS = "ambiguous"  # valid, and as valid for other items, which read differently
@@ -94,12 +94,12 @@ class Verification:
 
     Attributes:
         verdict: in sum.
-        signers: each signature that was looked at, in the order of the attachments.
+        signers: each signature that was looked at; those of one statement stand together.
         absent: who is named as a signer beside others whose signature counts, and has not signed.
         place: where the item stood; of it only the service is covered by what was signed.
         uncovered: what the signatures do not cover.
         sighting: whether these very signed bytes were met before, here or elsewhere, as far as this
-            account's own history knows.
+            account's own history knows; ``None`` where nothing valid was signed.
         elsewhere: where, when ``sighting`` says that they were moved.
         payload: the very tree that was verified: use this one, whatever else the item held.
     """
@@ -109,7 +109,7 @@ class Verification:
     absent: frozenset[BareJid]
     place: ItemPlace
     uncovered: frozenset[Uncovered]
-    sighting: Sighting
+    sighting: Sighting | None
     elsewhere: tuple[ItemPlace, ...]
     payload: Element = field(repr=False)
 
@@ -133,6 +133,19 @@ class Verification:
         raise PeerMisbehaved(
             _CODES[self.verdict], f"an item whose signatures are {self.verdict}", rule="XEP-0475 §7"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Unverifiable:
+    """One of a page that is no signed item at all; the others are not touched by it.
+
+    Attributes:
+        error: what ``ItemSignatures.verify`` would have raised.
+        place: where it stood.
+    """
+
+    error: E2eeError
+    place: ItemPlace
 
 
 _CODES = {

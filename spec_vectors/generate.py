@@ -11,6 +11,9 @@ from itertools import chain
 from pathlib import Path
 
 from spec_vectors.generator import (
+    canonical,
+    canonical_names,
+    canonical_texts,
     envelopes_opened,
     envelopes_refused,
     items_altered,
@@ -24,6 +27,11 @@ from spec_vectors.generator import (
     secrets_malformed,
     secrets_refused,
     secrets_taken,
+    signatures_changed,
+    signatures_packets,
+    signatures_refused,
+    signatures_shapes,
+    signatures_sound,
 )
 from spec_vectors.generator.case import render
 
@@ -48,6 +56,20 @@ _FILES = {
     "sce/envelopes.json": (
         ("sce_v1.json", "0420", "0.5.0"),
         (envelopes_opened, envelopes_refused),
+    ),
+    "signing/canonical.json": (
+        ("canonical_v1.json", "0475", "0.1.0"),
+        (canonical_names, canonical_texts, canonical),
+    ),
+    "signing/signatures.json": (
+        ("signed_item_v1.json", "0475", "0.1.0"),
+        (
+            signatures_sound,
+            signatures_changed,
+            signatures_refused,
+            signatures_packets,
+            signatures_shapes,
+        ),
     ),
 }
 """By path: schema, specification and its version; where its cases stand."""

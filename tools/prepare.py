@@ -17,6 +17,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +27,7 @@ __all__: list[str] = []
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+POLICY = Path("/usr/sbin/policy-rc.d")
 PIP: list[str | Path] = [
     PYTHON,
     "-m",
@@ -141,7 +144,27 @@ def apt_install(packages: list[str]) -> None:
     apt: list[str | Path] = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=500"]
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     run([*apt, "update"])  # lists may be absent, or name versions that the mirror has replaced
-    run([*apt, "install", "--yes", "--no-install-recommends", *packages])
+    with services_held_back():
+        run([*apt, "install", "--yes", "--no-install-recommends", *packages])
+
+
+@contextmanager
+def services_held_back() -> Iterator[None]:
+    """Let no package start the server that it brings: the tests start their own, elsewhere.
+
+    A policy that is there already stays, and is asked instead.
+    """
+    try:
+        with POLICY.open("x") as policy:
+            policy.write("#!/bin/sh\nexit 101\n")
+    except FileExistsError:
+        yield
+        return
+    try:
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def install_npm_packages() -> None:

@@ -127,9 +127,14 @@ class Client:
         if isinstance(effect, Send):
             await self._transport.send(effect.to, effect.id, effect.children)
         else:
-            await self._request(request_for(effect, self.account))
+            await self.ask(request_for(effect, self.account))
 
-    async def _request(self, request: Request) -> Element | None:
+    async def ask(self, request: Request) -> Element | None:
+        """Make a request and return the payload of its answer; ``None`` for an empty one.
+
+        Raises:
+            StanzaRefused: the answer is an error.
+        """
         return await self._transport.request(request.to, request.kind, request.payload)
 
     # -- keys
@@ -143,7 +148,7 @@ class Client:
             StanzaRefused: somebody's service did not say what there is. What it was asked for is
                 missing still, what others answered is not; ask again later.
         """
-        await self._supply(lambda: self.ox.missing(people))
+        await self.supply(lambda: self.ox.missing(people))
 
     async def gather_members(self, node: NodeEncryption) -> None:
         """Fetch the keys of everybody who must hear of a rotation: before it.
@@ -151,7 +156,7 @@ class Client:
         Raises:
             StanzaRefused: as :meth:`gather`; a rotation leaves out who is missing.
         """
-        await self._supply(node.missing)
+        await self.supply(node.missing)
 
     async def supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
         """Do what may need something public first: what it misses is fetched and fed, then again.
@@ -177,7 +182,12 @@ class Client:
                 if refusals := await self._feed(missing.fetches, tried):
                     raise refusals[0] from None
 
-    async def _supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
+    async def supply(self, missing: Callable[[], Awaitable[Sequence[Fetch]]]) -> None:
+        """Fetch and feed what ``missing`` names, until it names nothing new.
+
+        Raises:
+            StanzaRefused: as :meth:`gather`.
+        """
         tried: set[Fetch] = set()
         refusals: list[StanzaRefused] = []
         while not tried.issuperset(needs := await missing()):
@@ -222,9 +232,13 @@ class Client:
             ApiMisuse: nothing may encrypt; see ``NodeEncryption.encrypt``.
             StanzaRefused: the service does not let us publish.
         """
-        item_id = ItemId(random_token(self.ox.ports.primitives, _ITEM_ID_BYTES))
+        item_id = self.new_item_id()
         await self.perform(Publish(node.address, item_id, await node.encrypt(payload)))
         return item_id
+
+    def new_item_id(self) -> ItemId:
+        """Return a random id for an item."""
+        return ItemId(random_token(self.ox.ports.primitives, _ITEM_ID_BYTES))
 
     async def subscribe(self, node: NodeEncryption) -> None:
         """Ask to be notified of new items.
@@ -237,7 +251,18 @@ class Client:
     async def history(
         self, node: NodeEncryption, page_size: int = PAGE_SIZE
     ) -> AsyncIterator[tuple[ItemResult, ...]]:
-        """Read everything that is in the node, a page at a time.
+        """Read everything that is in the node, decrypted, a page at a time.
+
+        Raises:
+            StanzaRefused: we have no access.
+        """
+        async for items in self.pages(node.address, page_size):
+            yield await self._decrypt(node, items)
+
+    async def pages(
+        self, address: NodeAddress, page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[tuple[Item, ...]]:
+        """Fetch everything that is in a node, as it is there, a page at a time.
 
         A service that sends us in circles is followed once round.
 
@@ -247,9 +272,9 @@ class Client:
         after = None
         seen: set[str] = set()
         while True:
-            page = read_page(await self._request(fetch_page(node.address, page_size, after)))
+            page = read_page(await self.ask(fetch_page(address, page_size, after)))
             if page.items:
-                yield await self._decrypt(node, page.items)
+                yield page.items
             if page.last is None or page.last in seen:
                 return
             seen.add(page.last)
@@ -309,7 +334,7 @@ class Client:
         items = read_items(news)
         if any(item.payload is None for item in items):  # the service only says that there is one
             wanted = [item.id for item in items]
-            items = read_page(await self._request(fetch_items(node.address, wanted))).items
+            items = read_page(await self.ask(fetch_items(node.address, wanted))).items
         return ItemsArrived(node.address, await self._decrypt(node, items))
 
     async def _hear_of(self, jid: BareJid, fetches: Sequence[Fetch]) -> None:

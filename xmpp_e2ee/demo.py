@@ -22,8 +22,10 @@ from e2ee.trust import BlindTrustOnFirstSight
 from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption import OpenedItem, SecretState
+from signing import Policy, Verdict, any_of
+from xmpp_e2ee.demo_signing import announce_together, forge_a_post
 from xmpp_e2ee.eavesdropper import Eavesdropper
-from xmpp_e2ee.entry import text_of, title_of
+from xmpp_e2ee.entry import is_signable, signable, text_of, title_of
 from xmpp_e2ee.narrator import Narrator, Silence
 from xmpp_e2ee.nodes import StoredItem
 from xmpp_e2ee.player import Player
@@ -41,6 +43,7 @@ DEVICES: Final = ("juliet", "romeo", "tybalt", "nurse", "tablet")
 
 _TITLES: Final = {"nurse": "the Nurse", "tablet": "the tablet"}
 _DOMAIN: Final = BareJid.parse("verona.example")
+_SIGNED: Final = 1000  # entries; each has a node for its signature, which access changes reach
 _SAMPLE: Final = 240  # characters of a stored payload that are shown
 _BLANK: Final = (element(ns.ATOM, "entry"), element(ns.ATOM, "entry"))
 
@@ -61,6 +64,7 @@ async def play(
         StanzaRefused: the server refused what it should not.
     """
     began = time.perf_counter()
+    entries = [signable(entry) for entry in entries]
     eavesdropper = _eavesdropper(entries)
     story = _Story(entries, eavesdropper, narrator)
     await story.play(open_store)
@@ -92,6 +96,7 @@ class _Story:
         self._eavesdropper = eavesdropper
         self._entries = entries
         self._early, self._late = entries[: len(entries) // 2], entries[len(entries) // 2 :]
+        self._signed = [n < _SIGNED and is_signable(each) for n, each in enumerate(entries)]
         self._narrator = narrator
         self._service = Service(_DOMAIN, _now, eavesdropper.hear)
         self._checks: list[Check] = []
@@ -105,12 +110,14 @@ class _Story:
         await self._publish_first_half()
         await self._grant_access()
         await self._admit_newcomer()
+        await self._forge_a_post()
         await self._remove_member()
         await self._publish_second_half()
         await self._compare_readers()
         await self._let_tybalt_try()
         self._tablet = await self._enter(DEVICES[-1], open_store)
         await self._use_second_device()
+        await self._announce_together()
 
     async def _enter(self, name: str, open_store: OpenStore) -> Player:
         of_juliet = name == "tablet"
@@ -135,20 +142,22 @@ class _Story:
         )
 
     async def _publish_first_half(self) -> None:
-        await self._publish(self._early, "")
+        await self._publish(self._early, self._signed, "")
         self._narrator.tell("Her server stores the first as")
         self._narrator.show_source(self._sample())
 
     async def _publish_second_half(self) -> None:
-        await self._publish(self._late, "the other ")
+        await self._publish(self._late, self._signed[len(self._early) :], "the other ")
         self._check_notifications()
 
-    async def _publish(self, entries: Sequence[Element], which: str) -> None:
+    async def _publish(
+        self, entries: Sequence[Element], signed: Sequence[bool], which: str
+    ) -> None:
         part = f"{which}{len(entries):,} of {len(self._entries):,} entries"
         self._narrator.scene(f"Juliet publishes {part}")
         with self._narrator.work("publishing", len(entries)) as progress:
-            for entry in entries:
-                await self._juliet.publish(entry)
+            for entry, is_signed in zip(entries, signed, strict=False):
+                await self._juliet.publish(entry, signed=is_signed)
                 for member in (self._romeo, self._nurse, self._tybalt):
                     await member.catch_up()
                 progress(1)
@@ -173,15 +182,23 @@ class _Story:
             await self._juliet.grant(member.account)
             await member.catch_up()
             await member.subscribe()
-        await self._read("romeo-reads-the-first-half", self._romeo, self._early)
-        await self._read("tybalt-reads-the-first-half", self._tybalt, self._early)
+        await self._read("the-first-half", self._romeo, self._early)
+        await self._read("the-first-half", self._tybalt, self._early)
 
     async def _admit_newcomer(self) -> None:
         self._narrator.scene("The Nurse joins later, and reads the whole history")
         await self._juliet.grant(self._nurse.account)
         await self._nurse.catch_up()
         await self._nurse.subscribe()
-        await self._read("nurse-reads-the-history", self._nurse, self._early)
+        await self._read("the-history", self._nurse, self._early)
+
+    async def _forge_a_post(self) -> None:
+        self._checks += await forge_a_post(
+            self._juliet, self._tybalt, self._nurse, self._service, self._narrator
+        )
+        for player in (self._romeo, self._tybalt, self._nurse):
+            await player.catch_up()
+            player.heard.clear()
 
     async def _remove_member(self) -> None:
         self._narrator.scene("Juliet removes Tybalt, and rotates the secret")
@@ -195,14 +212,14 @@ class _Story:
 
     async def _compare_readers(self) -> None:
         self._narrator.scene("Romeo and the Nurse read everything")
-        await self._read("romeo-reads-everything", self._romeo, self._entries)
-        await self._read("nurse-reads-everything", self._nurse, self._entries)
+        await self._read("everything", self._romeo, self._entries)
+        await self._read("everything", self._nurse, self._entries)
 
     async def _let_tybalt_try(self) -> None:
         self._narrator.scene("Tybalt tries to read on")
         fetched = 0
         try:
-            fetched = len(await self._tybalt.read(lambda steps: None))
+            fetched = len(await self._tybalt.read(self._by_juliet, lambda steps: None))
         except StanzaRefused as refusal:
             self._narrator.tell(f"The server refuses him: {refusal.condition}.")
         self._check("tybalt-is-refused", "entries that Tybalt could still fetch", 0, fetched)
@@ -235,18 +252,34 @@ class _Story:
         self._narrator.tell(
             "From the archive of her messages it knows the secrets and the members."
         )
-        await self._read("tablet-reads-everything", self._tablet, self._entries)
+        await self._read("everything", self._tablet, self._entries)
         members = (await self._tablet.keychain()).members
         same = members & {self._romeo.account, self._nurse.account}
         self._check("tablet-knows-the-members", "members that the tablet knows", 2, len(same))
 
-    async def _read(self, name: str, player: Player, expected: Sequence[Element]) -> None:
+    async def _announce_together(self) -> None:
+        self._checks += await announce_together(
+            self._juliet, self._romeo, self._nurse, self._service, self._narrator
+        )
+
+    async def _read(self, what: str, player: Player, expected: Sequence[Element]) -> None:
         with self._narrator.work(f"{player.title} reads", len(expected)) as progress:
-            read = await player.read(progress)
+            read = await player.read(self._by_juliet, progress)
+        entries = [each.payload for each in read]
         about = f"entries that {player.title} reads word for word"
-        self._readable[player.account] = _equal(read, expected)
+        self._readable[player.account] = _equal(entries, expected)
+        name = f"{player.name}-reads-{what}"
         self._check(name, about, len(expected), self._readable[player.account])
-        self._narrator.show_reading(player.title, read)
+        about = f"entries whose signature proves to {player.title} that Juliet wrote them"
+        signed = sum(self._signed[: len(expected)])
+        trusted = sum(each.verdict is Verdict.TRUSTED for each in read)
+        self._check(f"{player.name}-verifies-{what}", about, signed, trusted)
+        self._narrator.show_reading(player.title, entries)
+        self._narrator.tell(f"Of {trusted:,} a signature proves that Juliet wrote them.")
+
+    @property
+    def _by_juliet(self) -> Policy:
+        return any_of(self._juliet.account)
 
     def _check(self, name: str, about: str, expected: int, found: int) -> None:
         self._checks.append(Check(name, about, expected, found))

@@ -1,18 +1,21 @@
-"""What a reader shows of an Atom entry (RFC 4287): its title, its opening words, all its text.
+"""An Atom entry (RFC 4287): what a reader shows of it, and the form in which it is signed.
 
-Rule: text for people; nothing here is trusted or sent.
+Rule: what is Atom's alone; text for people, which nobody trusts, and equal content.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from e2ee import ns
+from e2ee.errors import ApiMisuse
 from e2ee.xmltree import Element
+from signing.profile import prepare
 
-__all__ = ["opening_of", "text_of", "title_of"]
+__all__ = ["is_signable", "opening_of", "signable", "text_of", "title_of"]
 
 _MAX_OPENING: Final = 100  # characters; the rest of a line is cut where the line ends
 
@@ -33,6 +36,33 @@ def opening_of(entry: Element) -> str:
 def text_of(entry: Element) -> str:
     """Return all text of an entry, with a space between any two pieces."""
     return " ".join(_texts(entry))
+
+
+def signable(entry: Element) -> Element:
+    """Return the same entry as it can be signed; as it is, where it cannot.
+
+    Prefixes go, which no text of an Atom entry refers to; white space is marked as meant.
+    """
+    try:
+        return prepare(_without_prefixes(entry))
+    except ApiMisuse:
+        return entry
+
+
+def is_signable(entry: Element) -> bool:
+    """Say whether an entry can be signed as it is."""
+    try:
+        return prepare(entry) == entry
+    except ApiMisuse:
+        return False
+
+
+def _without_prefixes(source: Element) -> Element:
+    children = [
+        _without_prefixes(child) if isinstance(child, Element) else child
+        for child in source.children
+    ]
+    return replace(source, prefix="", declarations=(), children=tuple(children))
 
 
 def _lines(entry: Element, *names: str) -> Iterator[str]:

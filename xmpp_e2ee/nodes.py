@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from e2ee.effects import ACCESS_MODEL, DELIVER_PAYLOADS, MAX_ITEMS, Affiliation
+from e2ee.effects import ACCESS_MODEL, DELIVER_PAYLOADS, MAX_ITEMS, PUBLISH_MODEL, Affiliation
 from e2ee.names import BareJid, ItemId
 from e2ee.xmltree import Element
 from xmpp_e2ee.transport import StanzaRefused
@@ -96,8 +96,8 @@ class Node:
     # -- what publishers and readers may do
 
     def publish(self, sender: BareJid, item: StoredItem, options: Mapping[str, str]) -> None:
-        """Store an item; one with the same id is replaced."""
-        self._check(sender, _WRITERS)
+        """Store an item; one with the same id is replaced, whoever published it."""
+        self._check_writer(sender)
         for name, value in options.items():
             if self.config.get(name) != _BOOLEANS.get(value, value):
                 raise StanzaRefused("precondition-not-met")
@@ -106,7 +106,7 @@ class Node:
         self._trim()
 
     def retract(self, sender: BareJid, item_id: ItemId) -> None:
-        """Delete an item."""
+        """Delete an item; an open node's writers cannot even delete their own."""
         self._check(sender, _WRITERS)
         if self.items.pop(item_id, None) is None:
             raise StanzaRefused("item-not-found")
@@ -128,6 +128,11 @@ class Node:
         if ids:
             return [self.items[item_id] for item_id in ids if item_id in self.items]
         return list(self.items.values())[-newest if newest else 0 :]
+
+    def _check_writer(self, sender: BareJid) -> None:
+        is_open = self.config.get(PUBLISH_MODEL) == "open"
+        if not is_open or self.affiliations.get(sender) is Affiliation.OUTCAST:
+            self._check(sender, _WRITERS)
 
     def _check(self, sender: BareJid, allowed: frozenset[Affiliation]) -> None:
         if self.affiliations.get(sender) not in allowed:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse
-from e2ee.names import BareJid, Jid, NodeAddress
+from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.ports import Ports
 from e2ee.xmltree import Element
 from ox.engine_sequoia import SequoiaEngine
@@ -19,10 +20,11 @@ from pubsub_encryption import (
     NodeEncryption,
     OpenedItem,
 )
+from signing import Policy, Verification
 from xmpp_e2ee.client import Client, ItemsArrived, SecretsArrived
 from xmpp_e2ee.nodes import StoredItem
-from xmpp_e2ee.pubsub import Item
 from xmpp_e2ee.service import Service
+from xmpp_e2ee.signed_node import SignedNode
 from xmpp_e2ee.transport import StanzaRefused
 
 __all__ = ["Player"]
@@ -62,45 +64,59 @@ class Player:
             raise ApiMisuse(f"{self.jid} was told of no encrypted node")
         return self._node
 
+    @property
+    def signed(self) -> SignedNode:
+        """The same node, with the signatures of its items."""
+        return SignedNode(self.client, self.blog)
+
     async def make_key(self) -> None:
         """Make the account's OpenPGP key and announce it."""
         await self.client.gather({self.client.account})
         await self.client.ox.generate()
-        await self._flush()
+        await self.flush()
 
     async def take_key_from(self, other: Player) -> None:
         """Carry the account's key over from its other device."""
         key = await other.client.ox.own_key()
         await self.client.gather({self.client.account})
         await self.client.ox.adopt(key.material)
-        await self._flush()
+        await self.flush()
 
     async def make_blog(self, address: NodeAddress, content_type: str) -> None:
         """Create the encrypted node."""
         self._node = self.client.node(address)
         await self.blog.create(content_type)
-        await self._flush()
+        await self.flush()
 
     async def grant(self, newcomer: BareJid) -> None:
         """Give somebody access."""
         await self.client.gather({newcomer})
         await self.blog.grant(newcomer)
-        await self._flush()
+        await self.flush()
 
     async def remove(self, member: BareJid) -> None:
         """Take somebody's access away."""
         await self.client.gather_members(self.blog)
         await self.blog.rotate(revoke={member})
-        await self._flush()
+        await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send what waits to be sent.
+
+        Raises:
+            StanzaRefused: the server does not let us.
+        """
         refused = await self.client.flush()
         if refused:
             raise StanzaRefused(refused[0].condition)
 
-    async def publish(self, entry: Element) -> None:
-        """Publish one entry."""
-        await self.client.publish(self.blog, entry)
+    async def publish(self, entry: Element, *, signed: bool = True) -> ItemId:
+        """Publish one entry, with or without a signature."""
+        if not signed:
+            return await self.client.publish(self.blog, entry)
+        item_id = await self.signed.publish(entry)
+        await self.flush()
+        return item_id
 
     async def subscribe(self) -> None:
         """Ask to be notified of new entries."""
@@ -116,13 +132,17 @@ class Player:
                 case ItemsArrived(_, results):
                     self.heard += results
 
-    async def read(self, progress: Callable[[int], object]) -> list[Element]:
-        """Read the whole node; what cannot be opened is left out."""
-        opened = []
-        async for page in self.client.history(self.blog):
-            opened += [result.payload for result in page if isinstance(result, OpenedItem)]
+    async def read(self, policy: Policy, progress: Callable[[int], object]) -> list[Verification]:
+        """Read and verify the whole node; what cannot be opened is left out."""
+        verified = []
+        async for page in self.signed.read(policy):
+            verified += [result for result in page if isinstance(result, Verification)]
             progress(len(page))
-        return opened
+        return verified
+
+    async def verify(self, item_id: ItemId, policy: Policy) -> Verification:
+        """Read and verify one entry."""
+        return await self.signed.verify(await self.signed.fetch(item_id), policy)
 
     async def keychain(self) -> Keychain:
         """Return what this device knows of the node's secrets."""
@@ -135,8 +155,13 @@ class Player:
         ciphertext = EncryptedItem.from_xml(stored.payload).ciphertext
         for secret in (await self.keychain()).secrets:
             claimed = EncryptedItem(secret.id, ciphertext).to_xml()
-            item = Item(stored.id, claimed, Jid(stored.publisher))
-            (result,) = await self.blog.decrypt_many([(claimed, item.arrival(self.blog.address))])
+            arrival = Arrival(
+                StanzaKind.ITEM,
+                Jid(stored.publisher),
+                node=self.blog.address,
+                item_id=stored.id,
+            )
+            (result,) = await self.blog.decrypt_many([(claimed, arrival)])
             if isinstance(result, OpenedItem):
                 return result.payload
         return None

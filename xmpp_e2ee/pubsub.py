@@ -63,11 +63,13 @@ class Item:
         id: its id.
         payload: its one child; ``None`` where the service notifies without payloads.
         publisher: who published it, if the service says so; never believed.
+        source: the whole ``<item/>``, as it was given.
     """
 
     id: ItemId
     payload: Element | None = field(repr=False)
     publisher: Jid | None
+    source: Element = field(repr=False)
 
     def arrival(self, address: NodeAddress) -> Arrival:
         """Return where this item stood."""
@@ -210,4 +212,5 @@ def _read_item(source: Element) -> Item:
         id=ItemId(source.require("id", rule=_RULE)),
         payload=source.elements[0] if source.elements else None,
         publisher=None if publisher is None else Jid.parse(publisher),
+        source=source,
     )

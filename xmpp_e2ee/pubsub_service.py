@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from e2ee import limits, ns
-from e2ee.effects import Affiliation
+from e2ee.effects import ACCESS_MODEL, Affiliation
 from e2ee.errors import PeerMisbehaved
 from e2ee.lexical import parse_integer
 from e2ee.names import BareJid, ItemId, NodeAddress
@@ -45,6 +45,11 @@ class PubsubService:
         """Return what whoever runs the service has of a node: all of it, oldest first."""
         return tuple(self._node(address).items.values())
 
+    def plant(self, address: NodeAddress, item: StoredItem) -> None:
+        """Put an item into a node, as whoever runs the service can; an open one if there is none."""
+        node = self._nodes.setdefault(address, Node.create(item.publisher, {ACCESS_MODEL: "open"}))
+        node.items[item.id] = item
+
     def answer(
         self, sender: BareJid, service: BareJid, kind: IqKind, payload: Element
     ) -> Element | None:
@@ -55,6 +60,9 @@ class PubsubService:
         """
         try:
             match kind, payload.namespace:
+                case IqKind.GET, ns.DISCO_INFO:
+                    feature = element(ns.DISCO_INFO, "feature", {"var": ns.PUBSUB})
+                    return element(ns.DISCO_INFO, "query", None, feature)
                 case IqKind.GET, ns.PUBSUB:
                     return self._items(sender, service, payload)
                 case IqKind.SET, ns.PUBSUB:

@@ -15,6 +15,7 @@ from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import RoomAffiliation, RoomRoster
 from e2ee.xmltree import Element, element
+from xmpp_e2ee.disco import ask_for_features, read_features
 from xmpp_e2ee.transport import IqKind, Transport
 
 __all__ = ["JoinedRoom", "affiliate", "ask_for_roster"]
@@ -60,9 +61,9 @@ async def ask_for_roster(transport: Transport, room: BareJid) -> RoomRoster:
         PeerMisbehaved: ``forbidden``: it hides who is in it; ``malformed``.
         StanzaRefused: we are not in it.
     """
-    info = await _request(transport, room, IqKind.GET, element(ns.DISCO_INFO, "query"))
-    features = [found.require("var") for found in info.find_all(ns.DISCO_INFO, "feature")]
-    roster = RoomRoster.of(room, features)
+    info = ask_for_features(room)
+    answer = await transport.request(info.to, info.kind, info.payload)
+    roster = RoomRoster.of(room, read_features(answer))
     for affiliation in sorted(roster.missing):
         query = _query({"affiliation": affiliation})
         roster = roster.list(affiliation, await _request(transport, room, IqKind.GET, query))

@@ -95,6 +95,10 @@ class Service:
         """Return what whoever runs the server has of a node: all of it, oldest first."""
         return self._pubsub.stored(address)
 
+    def plant(self, address: NodeAddress, item: StoredItem) -> None:
+        """Put an item into a node, as whoever runs the server can, whoever it says published it."""
+        self._pubsub.plant(address, item)
+
     # -- requests
 
     def request(self, sender: Jid, to: BareJid, kind: IqKind, payload: Element) -> Element:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import random
 import re
+import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -19,7 +20,9 @@ from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.lexical import (
     decode_base64,
+    decode_percent,
     encode_base64,
+    encode_percent,
     format_time,
     parse_boolean,
     parse_integer,
@@ -33,6 +36,18 @@ def refused(parse: Callable[..., object], *given: object) -> ErrorCode:
         parse(*given)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return caught.value.code
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_percent_encoding_agrees_with_the_standard_library(text: str) -> None:
+    encoded = encode_percent(text)
+    assert encoded == urllib.parse.quote(text, safe="")
+    assert decode_percent(encoded) == text
+
+
+@pytest.mark.parametrize("text", ["%", "%4", "%4g", "a%%41", "\xe4", "%FF", "%C3", "%ED%A0%80"])
+def test_percent_encoding_of_no_text_is_refused(text: str) -> None:
+    assert refused(decode_percent, text) is ErrorCode.MALFORMED
 
 
 def test_white_space_is_what_xml_calls_so() -> None:

@@ -18,7 +18,9 @@ __all__: list[str] = []
 # Each of Sequoia's errors would gather a backtrace.
 os.environ["RUST_BACKTRACE"] = "0"
 
-with atheris.instrument_imports(include=["e2ee", "ox", "pubsub_encryption", "xmpp_e2ee"]):
+with atheris.instrument_imports(
+    include=["e2ee", "ox", "pubsub_encryption", "signing", "xmpp_e2ee"]
+):
     from tests.fuzz.targets import try_on
 
 

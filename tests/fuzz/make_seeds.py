@@ -54,6 +54,12 @@ TEXTS: dict[str, dict[str, str]] = {
         "dashes": "TWNK-KD5Y-MT3T-E1GS-DRDB-KVTW",
         "typed": "twnk kd5y mt3te1gsdrdb—kvtw",
     },
+    "canonical": {
+        "names": "<a xmlns='urn:1' xmlns:p='urn:1' p:z='1' z='2'><q:b xmlns:q='urn:2' é='&#9;'"
+        " xml:lang='de'/><b xmlns=''/></a>",
+        "texts": "<a b='&quot;'>\n x &amp; <b xml:space='preserve'> &#13;\u00a0"
+        "<c xml:space='default'> y </c></b><![CDATA[<z> ]]></a>",
+    },
     "elements": {
         "signcrypt": _CONTENT.format("signcrypt"),
         "sign": _CONTENT.format("sign"),

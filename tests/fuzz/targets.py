@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from e2ee import sce
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import ApiMisuse, CannotDecrypt, PeerMisbehaved
+from e2ee.errors import ApiMisuse, CannotDecrypt, ErrorCode, PeerMisbehaved
 from e2ee.lexical import (
     decode_base64,
     encode_base64,
@@ -62,6 +62,13 @@ from ox.grammar import (
 from ox.session_key import SessionKey
 from ox.uri import KeyUri
 from pubsub_encryption.elements import EncryptedItem, Revoke, SharedSecret
+from signing.canonical import (
+    canonical,
+    canonical_as_libervia,
+    has_prefixes,
+    trims,
+    trims_as_libervia,
+)
 from tests.support.openpgp import PASSPHRASE
 from tests.support.ox_keys import typed_code
 from tests.support.ox_world import World
@@ -143,6 +150,29 @@ def _xml(data: bytes) -> bool:
     written = write_xml(tree)
     assert len(written) <= 8 * len(data)
     assert parse_xml(written) == tree
+    return True
+
+
+def _read_back(form: bytes) -> Element:
+    """Parse a canonical form, which may be too large, because declarations multiply."""
+    try:
+        return parse_xml(form)
+    except PeerMisbehaved as error:
+        if error.code is ErrorCode.LIMIT_EXCEEDED:
+            raise
+        raise AssertionError("a canonical form that is no XML") from error
+
+
+def _canonical(data: bytes) -> bool:
+    tree = parse_xml(data)
+    form = canonical(tree)
+    again = _read_back(form)
+    assert canonical(again) == form
+    assert again.same_content(tree) is not trims(tree)
+    if not has_prefixes(tree):
+        theirs = canonical_as_libervia(tree)
+        assert canonical_as_libervia(_read_back(theirs)) == theirs
+        assert trims_as_libervia(tree) or not trims(tree)
     return True
 
 
@@ -344,6 +374,7 @@ TARGETS: dict[str, Target] = {
     "aead-container": _aead_container,
     "backup": _backup,
     "backup-code": _backup_code,
+    "canonical": _canonical,
     "certificate": _certificate,
     "elements": _elements,
     "feed": _feed,

@@ -16,7 +16,7 @@ from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_AEAD_CHUNKS, MAX_PKESK, MAX_PLAINTEXT_BYTES, MAX_SIGNATURES, MAX_SKESK
 from ox.ciphers import Symmetric
 from ox.grammar import (
-    check_detached_signature,
+    check_detached_signatures,
     check_encrypted_message,
     check_literal,
     check_passphrase_message,
@@ -213,7 +213,7 @@ def test_g_19_versions_do_not_mix() -> None:
 def test_g_21_armor_is_refused() -> None:
     armored = b"-----BEGIN PGP MESSAGE-----\n\njA0ECQMC\n-----END PGP MESSAGE-----\n"
     signed = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nhello\n"
-    for guard in (*GUARDS, *INNER_GUARDS, check_detached_signature):
+    for guard in (*GUARDS, *INNER_GUARDS, detached):
         refused(guard, armored, ErrorCode.MALFORMED)
         refused(guard, signed, ErrorCode.MALFORMED)
 
@@ -305,16 +305,32 @@ def test_a_plaintext_beyond_the_bound_is_refused() -> None:
     refused(check_literal, data, ErrorCode.LIMIT_EXCEEDED)
 
 
+def detached(data: bytes) -> tuple[bytes, ...]:
+    return check_detached_signatures(data, most=2)
+
+
 def test_detached_signatures_are_taken() -> None:
-    check_detached_signature(signature())
+    assert detached(signature()) == (signature(),)
+    assert detached(signature() * 2) == (signature(), signature())
+
+
+def test_q_11_only_detached_signatures_over_binary_documents_are_taken() -> None:
     for data, code in (
-        (signature() * 2, ErrorCode.LIMIT_EXCEEDED),
         (b"", ErrorCode.MALFORMED),
-        (literal(b"x"), ErrorCode.MALFORMED),
+        (b"-----BEGIN PGP SIGNATURE-----\n\n", ErrorCode.MALFORMED),
+        (signature() + b"\0", ErrorCode.MALFORMED),
+        (signature()[:-1], ErrorCode.MALFORMED),
+        (signature() * 3, ErrorCode.LIMIT_EXCEEDED),
+        (literal(b"x"), ErrorCode.BAD_SIGNATURE),
+        (b"\xa3\x02" + bytes(20), ErrorCode.BAD_SIGNATURE),  # compressed, without a length
+        (signature() + literal(b"x"), ErrorCode.BAD_SIGNATURE),
+        (one_pass() + signature(), ErrorCode.BAD_SIGNATURE),
         (signature(1), ErrorCode.BAD_SIGNATURE),
+        (signature() + signature(1), ErrorCode.BAD_SIGNATURE),
         (signature(version=3), ErrorCode.UNSUPPORTED_ALGORITHM),
+        (signature() + signature(version=3), ErrorCode.UNSUPPORTED_ALGORITHM),
     ):
-        refused(check_detached_signature, data, code)
+        refused(detached, data, code)
 
 
 PARTS = [
@@ -329,6 +345,6 @@ def test_g_23_any_input_is_taken_or_refused(parts: list[bytes], data: st.DataObj
     if mutated:
         at = data.draw(st.integers(0, len(mutated) - 1))
         mutated[at] ^= data.draw(st.integers(0, 255))
-    for guard in (*GUARDS, *INNER_GUARDS, check_detached_signature):
+    for guard in (*GUARDS, *INNER_GUARDS, detached):
         with suppress(PeerMisbehaved):
             guard(bytes(mutated))

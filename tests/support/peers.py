@@ -20,6 +20,7 @@ from tests.support.source import ROOT
 
 __all__ = [
     "require_debian_python",
+    "require_lua_module",
     "require_module",
     "require_npm_package",
     "require_program",
@@ -59,6 +60,12 @@ def require_debian_python(*names: str) -> str:
         if not Path("/usr/lib/python3/dist-packages", name).is_dir():
             _missing(f"Debian's Python package {name} is not installed")
     return "/usr/bin/python3"
+
+
+def require_lua_module(name: str) -> None:
+    """Skip the running test where Debian's Lua has no native module of this name."""
+    if not any(Path("/usr/lib").glob(f"*/lua/*/{name}.so")):
+        _missing(f"the Lua module {name} is not installed")
 
 
 def require_npm_package(name: str) -> Path:

@@ -6,9 +6,7 @@ Rule: knows the server and nothing of what is stored in it; whoever starts it en
 from __future__ import annotations
 
 import os
-import pwd
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tests.support.peers import require_server_program
+from tests.support.servers import free_port, unprivileged
 
 __all__ = ["PASSWORD", "PostgresServer", "start_server"]
 
@@ -111,7 +110,7 @@ class PostgresServer:
 
     def _started(self, command: list[str], give_up: float) -> bool:
         with (self.directory / "log").open("ab") as log:
-            user, group = _unprivileged()
+            user, group = unprivileged("postgres")
             postmaster = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.directory, user=user, group=group
             )
@@ -141,7 +140,7 @@ def start_server(directory: Path) -> Iterator[PostgresServer]:
             given to the user that the server runs as, where we are root.
     """
     initdb = require_server_program("initdb")
-    user, group = _unprivileged()
+    user, group = unprivileged("postgres")
     if user is not None and group is not None:
         os.chown(directory, user, group)
     password = directory / "password"
@@ -158,31 +157,12 @@ def start_server(directory: Path) -> Iterator[PostgresServer]:
         user=user,
         group=group,
     )
-    server = PostgresServer(directory, _free_port())
+    server = PostgresServer(directory, free_port())
     server.start()
     try:
         yield server
     finally:
         server.kill()  # nobody asks for its files any more
-
-
-def _unprivileged() -> tuple[int, int] | tuple[None, None]:
-    """Return the user and group that PostgreSQL runs as, because it refuses to run as root."""
-    if os.geteuid() != 0:
-        return None, None
-    for name in ("postgres", "nobody"):
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return found.pw_uid, found.pw_gid
-    raise AssertionError("no user to run PostgreSQL as")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _children(parent: int) -> list[int]:

@@ -1,0 +1,94 @@
+"""The readings of XEP-0475: which bytes are signed, by its prose, its examples and by Libervia.
+
+Rule: one short, fixed list. We write the first reading only; the others are tried when a signature
+is verified, in this order, and only for items for which ``profile.py`` admits them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from e2ee import ns
+from e2ee.names import BareJid
+from e2ee.xmltree import Element, element
+from signing.canonical import canonical, canonical_as_libervia
+from signing.elements import Statement
+
+__all__ = ["Reading", "signed_bytes", "wrapper"]
+
+
+class Reading(StrEnum):
+    """What ``<sign-data/>`` looks like and how it becomes bytes, in the order of trying."""
+
+    STRICT = "strict"  # the wrapper as Libervia builds it, in strict canonical form; what we write
+    LIBERVIA = "libervia"  # the same wrapper, canonicalised as Libervia 0.9 does
+    PROSE = "prose"  # by the text of §5: urn:xmpp:pubsub-signature:0, each signer in an attribute
+    EXAMPLE = "example"  # by the example of §5: wrapper and <item/> in no namespace
+
+
+class _Names(NamedTuple):
+    wrapper: str  # the namespace of all that XEP-0475 defines
+    item: str  # the namespace of <item/>
+
+
+_OURS: Final = _Names(ns.PUBSUB_SIGNING, ns.PUBSUB)
+_NAMES: Final = {
+    Reading.STRICT: _OURS,
+    Reading.LIBERVIA: _OURS,
+    Reading.PROSE: _Names(ns.PUBSUB_SIGNATURE, ns.PUBSUB),
+    Reading.EXAMPLE: _Names("", ""),
+}
+
+
+def wrapper(
+    item: Element, to: BareJid, statement: Statement, reading: Reading = Reading.STRICT
+) -> Element:
+    """Build ``<sign-data/>``: what a signature is about, before it is put in canonical form.
+
+    Args:
+        item: the item as :func:`signing.profile.bare_item` returns it.
+        to: the pubsub service at which the item stands.
+        statement: time, signers and extras.
+        reading: of XEP-0475 §5.
+
+    Raises:
+        ApiMisuse: the item is ``limits.MAX_DEPTH`` deep, as no bare item is.
+    """
+    names = _NAMES[reading]
+
+    def own(name: str, attributes: dict[str, str], *children: Element | str) -> Element:
+        return element(names.wrapper, name, attributes, *children)
+
+    signers = tuple(
+        own("signer", {"jid": str(jid)})
+        if reading is Reading.PROSE
+        else own("signer", {}, str(jid))
+        for jid in statement.signers
+    )
+    stated = statement.interleaved(own("time", {"stamp": statement.stamp}), signers)
+    return own(
+        "sign-data", {}, own("to", {"jid": str(to)}), *stated, replace(item, namespace=names.item)
+    )
+
+
+def signed_bytes(
+    item: Element, to: BareJid, statement: Statement, reading: Reading = Reading.STRICT
+) -> bytes:
+    """Return the bytes that a signature signs (XEP-0475 §5, §6).
+
+    Args:
+        item: the item as :func:`signing.profile.bare_item` returns it.
+        to: the pubsub service at which the item stands.
+        statement: time, signers and extras.
+        reading: of XEP-0475; one of :func:`signing.profile.readings_for`.
+
+    Raises:
+        ApiMisuse: ``ambiguous`` for a tree that was put together by hand and has no canonical form,
+            or for one with prefixes by ``Reading.LIBERVIA``.
+        PeerMisbehaved: ``limit-exceeded`` for an item whose prefixes ask for more declarations than
+            the canonical form may have.
+    """
+    wrapped = wrapper(item, to, statement, reading)
+    return canonical_as_libervia(wrapped) if reading is Reading.LIBERVIA else canonical(wrapped)

@@ -1,0 +1,331 @@
+"""Verifying: from an item and the signatures beside it to what they prove (XEP-0475 §5.3, §7).
+
+Rule: what somebody attached never raises; it becomes a verdict with its code. Only keys that the
+account knows are used, and only the tree that was verified is handed out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from e2ee import ns
+from e2ee.attachments import Attachments
+from e2ee.errors import DataMissing, EngineFailed, ErrorCode, PeerMisbehaved
+from e2ee.history import History, ItemPlace, Seen, Sighting
+from e2ee.limits import MAX_CLOCK_SKEW, MAX_SIGNATURES_PER_ITEM
+from e2ee.names import BareJid, Fetch
+from e2ee.storage import Transaction
+from e2ee.xmltree import Element
+from ox.detached import Judged, judge_within
+from signing.elements import Signature, Statement
+from signing.openpgp import open_sign
+from signing.policy import Outcome, Policy, judge
+from signing.profile import ambiguities, bare_item, payload_of, readings_for
+from signing.readings import Reading, signed_bytes
+from signing.verdict import Doubt, SignerVerdict, Uncovered, Unverifiable, Verdict, Verification
+
+if TYPE_CHECKING:
+    from ox.account import OxAccount
+
+__all__ = [
+    "Checked",
+    "FetchedItem",
+    "SignedBy",
+    "check_signature",
+    "find_signatures",
+    "item_at",
+    "missing",
+    "verify_many",
+]
+
+_RULE: Final = "XEP-0475 §5"
+_SIGHTINGS: Final = tuple(Sighting)  # as they get worse
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """A signature as it was found among the attachments of an item.
+
+    Attributes:
+        publisher: the id of the attachment's item, as a bare JID (XEP-0470 §4.2).
+        signature: its ``<signature/>``.
+    """
+
+    publisher: BareJid
+    signature: Element = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedItem:
+    """An item with every signature that was found beside it; see ``ItemSignatures.verify``."""
+
+    item: Element = field(repr=False)
+    place: ItemPlace
+    attachments: tuple[SignedBy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One signature after it was looked at.
+
+    Attributes:
+        verdict: what it proves by itself.
+        statement: what it is a signature of; ``None`` where it is of none that its publisher may
+            sign.
+    """
+
+    verdict: SignerVerdict
+    statement: Statement | None
+
+
+def find_signatures(publisher: BareJid, attachments: Attachments) -> tuple[SignedBy, ...]:
+    """Return what somebody attached as a signature.
+
+    More than one is too many; :func:`verify_many` says so of each.
+
+    Args:
+        publisher: the id of the attachment's item.
+        attachments: what it holds.
+    """
+    return tuple(
+        SignedBy(publisher, each)
+        for each in attachments.others
+        if each.is_(ns.PUBSUB_SIGNING, "signature")
+    )
+
+
+def item_at(place: ItemPlace, item: Element) -> Element:
+    """Return a fetched item as it is wrapped.
+
+    Raises:
+        PeerMisbehaved: ``malformed``, ``limit-exceeded``: as ``bare_item``; ``context-mismatch``:
+            its id is another one than the place's.
+    """
+    bare = bare_item(item)
+    if item.get("id") not in (None, place.item_id):
+        raise PeerMisbehaved(ErrorCode.CONTEXT_MISMATCH, "an item of another id", rule=_RULE)
+    return bare
+
+
+async def missing(ox: OxAccount, attachments: Collection[SignedBy]) -> tuple[Fetch, ...]:
+    """See ``ItemSignatures.missing``."""
+    return await ox.missing({each.publisher for each in attachments})
+
+
+async def verify_many(
+    ox: OxAccount, items: Sequence[FetchedItem], policy: Policy
+) -> tuple[Verification | Unverifiable, ...]:
+    """See ``ItemSignatures.verify_many``."""
+    results: list[Verification | Unverifiable] = []
+    async with ox.ports.store.exclusive(ox.scope) as tx:
+        history = History(tx, ox.scope)
+        for fetched in items:
+            try:
+                results.append(await _verified(ox, tx, history, fetched, policy))
+            except PeerMisbehaved as error:
+                results.append(Unverifiable(error, fetched.place))
+        if changes := history.changes():
+            await tx.commit(changes)
+    return tuple(results)
+
+
+async def check_signature(
+    ox: OxAccount, tx: Transaction, item: Element, service: BareJid, by: SignedBy
+) -> Checked:
+    """Verify one signature by the keys of its publisher, whatever is known from history.
+
+    Args:
+        ox: the account that reads.
+        tx: reads of one snapshot.
+        item: the item as ``bare_item`` returns it.
+        service: where it stands.
+        by: the signature.
+    """
+    statement: Statement | None = None
+    claimed: datetime | None = None
+    try:
+        signature = Signature.from_xml(by.signature)
+        claimed = signature.statement.time
+        if by.publisher not in signature.statement.signers:
+            raise PeerMisbehaved(
+                ErrorCode.SIGNER_MISMATCH, f"{by.publisher} is no signer of it", rule=_RULE
+            )
+        statement = signature.statement
+        if signature.to not in (None, service):
+            raise PeerMisbehaved(ErrorCode.CONTEXT_MISMATCH, "for another service", rule=_RULE)
+        if claimed > ox.ports.clock() + MAX_CLOCK_SKEW:
+            raise PeerMisbehaved(ErrorCode.STALE, "a signature from the future", rule=_RULE)
+        reading, judged = await _judged(ox, tx, item, service, by.publisher, signature)
+    except DataMissing as error:
+        verdict = SignerVerdict(
+            by.publisher, Verdict.UNCHECKED, error.code, claimed, missing=error.fetches
+        )
+    except (PeerMisbehaved, EngineFailed) as error:
+        verdict = SignerVerdict(by.publisher, Verdict.INVALID, error.code, claimed)
+    else:
+        verdict = _valid(by.publisher, signature.statement, item, reading, judged)
+    return Checked(verdict, statement)
+
+
+async def _judged(
+    ox: OxAccount,
+    tx: Transaction,
+    item: Element,
+    service: BareJid,
+    signer: BareJid,
+    signature: Signature,
+) -> tuple[Reading, Judged]:
+    """Return the first reading by which the signature is one of the item, and what it proves."""
+    packets = open_sign(signature.profile)
+    statement = signature.statement
+    for reading in readings_for(item, statement):
+        data = signed_bytes(item, service, statement, reading)
+        try:
+            return reading, await judge_within(ox, tx, signer, data, packets)
+        except DataMissing as error:
+            failed: PeerMisbehaved | DataMissing = error
+        except PeerMisbehaved as error:
+            if error.code is not ErrorCode.BAD_SIGNATURE:
+                raise
+            failed = error
+    raise failed
+
+
+def _valid(
+    signer: BareJid, statement: Statement, item: Element, reading: Reading, judged: Judged
+) -> SignerVerdict:
+    why = ambiguities(item, reading)
+    if why:
+        verdict = Verdict.AMBIGUOUS
+    else:
+        verdict = Verdict.TRUSTED if judged.trust.accepts else Verdict.UNTRUSTED
+    doubts = set()
+    late = judged.made - statement.time
+    if late < -MAX_CLOCK_SKEW or (signer == statement.signers[0] and late > MAX_CLOCK_SKEW):
+        doubts.add(Doubt.TIME_DIFFERS)  # who signs beside the first may do so much later
+    if not judged.announced:
+        doubts.add(Doubt.KEY_NOT_ANNOUNCED)
+    return SignerVerdict(
+        signer,
+        verdict,
+        claimed=statement.time,
+        made=judged.made,
+        key=judged.key,
+        trust=judged.trust,
+        then=judged.then,
+        now=judged.now,
+        reading=reading,
+        ambiguities=why,
+        doubts=frozenset(doubts),
+    )
+
+
+@dataclass(slots=True)
+class _Group:
+    """The signatures of one statement, by their signers.
+
+    Attributes:
+        signers: who should have signed.
+        verdicts: of those who did.
+        statement: what they signed; ``None`` for a signature of nothing that can be signed.
+        seen: what the history says of it, where its first signer did sign it.
+        superseded: whether the history has a newer one of its first signer.
+    """
+
+    signers: tuple[BareJid, ...]
+    verdicts: dict[BareJid, SignerVerdict]
+    statement: Statement | None = None
+    seen: Seen | None = None
+    superseded: bool = False
+
+    def counts(self, policy: Policy) -> bool:
+        return any(map(policy.counts, self.verdicts))
+
+    def outcome(self) -> Outcome:
+        proven = {signer: each.verdict for signer, each in self.verdicts.items()}
+        return Outcome(self.signers, proven)
+
+    def final(self) -> Iterator[SignerVerdict]:
+        """Yield the verdicts with what the history makes doubtful."""
+        for each in self.verdicts.values():
+            valid = each.made is not None
+            doubts = {Doubt.SUPERSEDED} if valid and self.superseded else set()
+            yield replace(each, doubts=each.doubts | doubts)
+
+
+async def _verified(
+    ox: OxAccount, tx: Transaction, history: History, fetched: FetchedItem, policy: Policy
+) -> Verification:
+    if len(fetched.attachments) > MAX_SIGNATURES_PER_ITEM:
+        raise PeerMisbehaved(
+            ErrorCode.LIMIT_EXCEEDED, "an item with too many signatures", rule=_RULE
+        )
+    place = fetched.place
+    item = item_at(place, fetched.item)
+    attached = Counter(by.publisher for by in fetched.attachments)
+    groups = _grouped(
+        [
+            await check_signature(ox, tx, item, place.node.service, by)
+            if attached[by.publisher] == 1
+            else _one_too_many(by)
+            for by in fetched.attachments
+        ]
+    )
+    for group in groups:
+        if group.counts(policy):
+            await _remember(history, item, place, group, ox.ports.clock())
+    verdict, absent = judge(policy, [group.outcome() for group in groups])
+    seen = [group.seen for group in groups if group.seen is not None]
+    return Verification(
+        verdict,
+        tuple(each for group in groups for each in group.final()),
+        absent,
+        place,
+        frozenset(Uncovered),
+        max((each.sighting for each in seen), key=_SIGHTINGS.index, default=None),
+        tuple(dict.fromkeys(other for each in seen for other in each.elsewhere)),
+        payload_of(item),
+    )
+
+
+def _one_too_many(by: SignedBy) -> Checked:
+    """Refuse what stands beside another one of the same publisher: nobody can say which counts."""
+    return Checked(SignerVerdict(by.publisher, Verdict.INVALID, ErrorCode.MALFORMED), None)
+
+
+def _grouped(checked: Sequence[Checked]) -> list[_Group]:
+    """Put together what was signed together; what is a signature of nothing stands alone."""
+    groups: list[_Group] = []
+    together: dict[Statement, _Group] = {}
+    for each in checked:
+        signer, statement = each.verdict.signer, each.statement
+        if statement in together:
+            together[statement].verdicts[signer] = each.verdict
+            continue
+        signers = statement.signers if statement else (signer,)
+        groups.append(_Group(signers, {signer: each.verdict}, statement))
+        if statement:
+            together[statement] = groups[-1]
+    return groups
+
+
+async def _remember(
+    history: History, item: Element, place: ItemPlace, group: _Group, now: datetime
+) -> None:
+    """Note what the first signer signed: theirs are the time and the list of signers.
+
+    Nobody else writes in the line of versions that is theirs.
+    """
+    first = group.verdicts.get(group.signers[0])
+    if group.statement is None or first is None or first.made is None:
+        return
+    line, stamp = str(first.signer), group.statement.time
+    digest = hashlib.sha256(signed_bytes(item, place.node.service, group.statement)).digest()
+    group.seen = await history.saw(place, line, digest, stamp, now)
+    newest = await history.newest_stamp(place, line)
+    group.superseded = newest is not None and newest > stamp
