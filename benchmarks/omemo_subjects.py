@@ -17,8 +17,8 @@ import vodozemac
 from omemo.storage import Just, Maybe, Nothing, Storage
 
 from e2ee.arrival import Arrival
+from e2ee.draft import Draft
 from e2ee.names import BareJid
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.opened import OpenedMessage
 from e2ee.omemo.ring_rows import ring_within
 from e2ee.omemo.session_rows import put_session, sessions_within

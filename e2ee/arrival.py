@@ -56,3 +56,11 @@ class Arrival:
     def __post_init__(self) -> None:
         if self.stamp is not None and self.stamp.tzinfo is None:
             raise ApiMisuse("an arrival's stamp without a zone")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it comes right from its sender: no archive's, and no item.
+
+        Nobody that is believed says when an item was published; it may be of any age.
+        """
+        return self.stamp is None and self.kind is not StanzaKind.ITEM

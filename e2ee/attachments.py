@@ -138,16 +138,16 @@ class Attachments:
         Raises:
             ApiMisuse: it is ``<noticed/>`` or ``<reactions/>``.
         """
-        same = self.find_all(attachment.namespace, attachment.name)
-        at = self.others.index(same[0]) if same else len(self.others)
-        before, after = self.others[:at], self.others[at:]
-        kept = tuple([other for other in after if other not in same])
-        return replace(self, others=(*before, attachment, *kept))
+        kind = (attachment.namespace, attachment.name)
+        same = [other.is_(*kind) for other in self.others]
+        at = same.index(True) if True in same else len(same)
+        kept = replace(self, others=self.others[at:]).without(*kind)
+        return replace(self, others=(*self.others[:at], attachment, *kept.others))
 
     def without(self, namespace: str, name: str) -> Attachments:
         """Return them without the foreign attachments ``{namespace}name``."""
-        gone = self.find_all(namespace, name)
-        return replace(self, others=tuple([other for other in self.others if other not in gone]))
+        kept = [other for other in self.others if not other.is_(namespace, name)]
+        return replace(self, others=tuple(kept))
 
     def to_xml(self) -> Element:
         """Return the element."""

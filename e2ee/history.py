@@ -26,7 +26,10 @@ from e2ee.history_record import ContentRecord, CountRecord, PlaceRecord, Tip, Tu
 from e2ee.names import ItemPlace
 from e2ee.storage import Change, Key, Put, Remove, Transaction
 
-__all__ = ["History", "ItemPlace", "Seen", "Sighting"]
+__all__ = ["CIPHER_LINE", "History", "Seen", "Sighting"]
+
+CIPHER_LINE: Final = "cipher"
+"""The line of versions of what is encrypted; what is signed has one for each signer."""
 
 _MAX_PLACES: Final = 8  # of one content; one beyond is reported as moved, and not remembered
 _MAX_LINES: Final = limits.MAX_SIGNATURES_PER_ITEM + 1  # of one place: its signers, its cipher text
@@ -148,6 +151,15 @@ class History:
         """
         tip = (await self._tips(place)).get(line)
         return tip.stamp if tip else None
+
+    async def places(self, line: str, digest: bytes) -> tuple[ItemPlace, ...]:
+        """Return where a content was seen, the first place first; nothing if it is not remembered.
+
+        Raises:
+            StoreFailed: what the store raises; ``store-corrupt``, ``store-too-new``.
+        """
+        known = await self._content(line, digest.hex())
+        return tuple(known.places) if known else ()
 
     def changes(self) -> list[Change]:
         """Return what to commit with the rest of the operation, once all is seen."""

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_ATTRIBUTES",
     "MAX_BACKUP_KEYS",
     "MAX_BUNDLE_FETCHES",
+    "MAX_CATEGORIES",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CERTIFICATE_PACKETS",
     "MAX_CERTIFICATE_USER_IDS",
@@ -26,11 +27,14 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_DEVICES",
     "MAX_DEVICE_KEY_BYTES",
+    "MAX_DOCUMENT_CHARS",
+    "MAX_DOCUMENT_NAME_CHARS",
     "MAX_ELEMENTS",
     "MAX_ENCRYPTION_KEYS",
     "MAX_ENVELOPE_AGE",
     "MAX_EXPANSION",
     "MAX_HISTORY_ITEMS",
+    "MAX_HITS",
     "MAX_ITEM_ID_CHARS",
     "MAX_KEY_RING_BYTES",
     "MAX_LABEL_CHARS",
@@ -46,6 +50,8 @@ __all__ = [
     "MAX_PRE_KEYS",
     "MAX_PRIVATE_OPERATIONS",
     "MAX_PUBLIC_KEYS",
+    "MAX_QUERY_CHARS",
+    "MAX_QUERY_TERMS",
     "MAX_REACTIONS",
     "MAX_REACTION_CHARS",
     "MAX_RELATIVE_NAMESPACES",
@@ -85,6 +91,14 @@ MAX_RELATIVE_NAMESPACES: Final = 64  # declarations without a scheme, in one doc
 
 # Stores
 MAX_VALUE_BYTES: Final = 64 * 1024 * 1024  # bytes of one row; PostgreSQL's messages end at 1 GiB
+
+# Search
+MAX_DOCUMENT_CHARS: Final = 100_000  # of a title and a text; PostgreSQL indexes 1 MiB of words
+MAX_DOCUMENT_NAME_CHARS: Final = 4096  # of an author, a language, a category
+MAX_CATEGORIES: Final = 64  # of one document
+MAX_QUERY_CHARS: Final = 1024  # of what somebody types in
+MAX_QUERY_TERMS: Final = 32  # each is looked up, and intersected with the others
+MAX_HITS: Final = 1000  # of one page; each costs a snippet
 
 # OpenPGP
 MAX_PLAINTEXT_BYTES: Final = 10 * 1024 * 1024  # bytes out of one message; a stanza never holds more

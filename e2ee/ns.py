@@ -28,6 +28,7 @@ __all__ = [
     "OX_IM",
     "OX_PUBSUB",
     "PGP_LEGACY",
+    "PTE",
     "PUBSUB",
     "PUBSUB_ATTACHMENTS",
     "PUBSUB_ATTACHMENTS_SUMMARY",
@@ -86,3 +87,4 @@ OX_PUBSUB: Final = "urn:xmpp:openpgp:pubsub:0"  # XEP-0473 0.1.1
 PUBSUB_SIGNING: Final = "urn:xmpp:pubsub-signing:0"  # XEP-0475 0.1.0
 PUBSUB_SIGNATURE: Final = "urn:xmpp:pubsub-signature:0"  # XEP-0475 0.1.0 §5, its prose alone
 PUBSUB_SIGNING_OPENPGP: Final = "urn:xmpp:pubsub-signing:openpgp:0"  # XEP-0476 0.1.0
+PTE: Final = "urn:xmpp:pte:0"  # XEP-0477 0.1.0

@@ -24,6 +24,7 @@ from e2ee.xmlwrite import write_xml
 
 __all__ = [
     "GROUPCHAT",
+    "ITEM",
     "MIN_ENVELOPE_BYTES",
     "OMEMO",
     "Envelope",
@@ -66,6 +67,9 @@ OMEMO: Final = SceProfile(rpad=True, from_=True)
 
 GROUPCHAT: Final = SceProfile(rpad=True, from_=True, to=True)
 """XEP-0384 §5.5.1 in rooms: ``<to/>`` keeps group messages and private ones apart."""
+
+ITEM: Final = SceProfile(rpad=True)
+"""XEP-0477 names no affix, and Libervia 0.9 writes no sender: the session tells whose item it is."""
 
 
 @dataclass(frozen=True, slots=True)

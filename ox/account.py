@@ -264,7 +264,12 @@ class OxAccount:
                 ``replay``, and what the parsers raise.
             CannotDecrypt: every cryptographic failure.
         """
-        return await open_signed(self, openpgp, arrival)
+        async with self.ports.store.exclusive(self.scope) as tx:
+            return await self.open_within(tx, openpgp, arrival)
+
+    async def open_within(self, tx: Transaction, openpgp: Element, arrival: Arrival) -> OpenedOx:
+        """As :meth:`open`, inside a transaction of the caller, for profiles of XEP-0373."""
+        return await open_signed(self, tx, openpgp, arrival)
 
     async def open_crypt(self, openpgp: Element, arrival: Arrival) -> OpenedCrypt:
         """Open a ``<crypt/>``, of which nobody knows who wrote it.

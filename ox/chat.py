@@ -136,7 +136,9 @@ async def open_message(
     if len(found) > 1:
         raise PeerMisbehaved(ErrorCode.MALFORMED, "a message with two <openpgp/>", rule=_RULE)
     _check_participant(account.account, arrival, room)
-    opened = await open_signed(account, found[0], arrival, None if room is None else room.jid)
+    async with account.ports.store.exclusive(account.scope) as tx:
+        expected = None if room is None else room.jid
+        opened = await open_signed(account, tx, found[0], arrival, expected)
     opened.require_encrypted("XEP-0374 §3.1")
     if any(map(is_encrypted, opened.content)):
         raise PeerMisbehaved(ErrorCode.FORBIDDEN, "encrypted content inside", rule=_RULE)

@@ -117,7 +117,7 @@ def check_signed(
     signer = check_believed(ring, signed.signers, arrival)
     content = Content.from_xml(parse_xml(signed.data), kind)
     _check_addressee(content, arrival, account)
-    _check_time(content.time, min(arrival.stamp or now, now))
+    _check_time(content.time, arrival, now)
     if abs(content.time - signed.signers[signer]) > limits.MAX_CLOCK_SKEW:
         raise PeerMisbehaved(ErrorCode.STALE, "the stamp is not the signature's own", rule=_RULE)
     return OpenedOx(
@@ -148,7 +148,7 @@ def check_decrypted(data: bytes, arrival: Arrival, account: BareJid, now: dateti
     content = Content.from_xml(parse_xml(data), ContentKind.CRYPT)
     if content.to:
         _check_addressee(content, arrival, account)
-    _check_time(content.time, min(arrival.stamp or now, now))
+    _check_time(content.time, arrival, now)
     return OpenedCrypt(account, content.time, content.payload, arrival, _digest("", data))
 
 
@@ -164,7 +164,7 @@ def check_believed(
         TrustUndecided: the user must decide about them first.
         PeerMisbehaved: ``bad-signature``: none is a key of this JID, or the user distrusts it.
     """
-    judged = ring if arrival.stamp is None else ring.with_former_keys()
+    judged = ring if arrival.is_live else ring.with_former_keys()
     for key in judged.accepted:
         if key.fingerprint in signers and not key.outdated:
             return key.fingerprint
@@ -201,9 +201,10 @@ def _check_addressee(content: Content, arrival: Arrival, account: BareJid) -> No
         )
 
 
-def _check_time(time: datetime, reference: datetime) -> None:
+def _check_time(time: datetime, arrival: Arrival, now: datetime) -> None:
+    reference = min(arrival.stamp or now, now)
     age = reference - time  # differences: at the ends of the calendar a sum overflows
     if age < -limits.MAX_CLOCK_SKEW:
         raise PeerMisbehaved(ErrorCode.STALE, "made in the future", rule=_RULE)
-    if age > limits.MAX_OX_AGE:
+    if age > limits.MAX_OX_AGE and arrival.kind is not StanzaKind.ITEM:  # one may be of any age
         raise PeerMisbehaved(ErrorCode.STALE, "made long before it was sent", rule=_RULE)

@@ -33,12 +33,17 @@ _RULE: Final = "XEP-0373 §3.2"
 
 
 async def open_signed(
-    ox: OxAccount, openpgp: Element, arrival: Arrival, room: BareJid | None = None
+    ox: OxAccount,
+    tx: Transaction,
+    openpgp: Element,
+    arrival: Arrival,
+    room: BareJid | None = None,
 ) -> OpenedOx:
     """Open a ``<signcrypt/>`` or ``<sign/>``.
 
     Args:
         ox: the account that reads.
+        tx: reads of one snapshot.
         openpgp: what was received.
         arrival: where it stood.
         room: the room that it must have come from; ``None`` refuses what comes from any.
@@ -49,13 +54,12 @@ async def open_signed(
     message = read_openpgp(openpgp)
     kind = ContentKind.SIGN if is_in_clear(message) else ContentKind.SIGNCRYPT
     sender = _sender(arrival, room)
-    async with ox.ports.store.exclusive(ox.scope) as tx:
-        ring = await ox.keys_within(tx, sender)
-        believed = ring if arrival.stamp is None else ring.with_former_keys()
-        signed, retired = await _verified(ox, tx, message, kind, believed)
-        opened = check_signed(signed, kind, ring, arrival, ox.account, ox.ports.clock())
-        await check_unhandled(tx, ox.scope, opened.digest)
-        return replace(opened, retired=opened.signer in retired)
+    ring = await ox.keys_within(tx, sender)
+    believed = ring if arrival.is_live else ring.with_former_keys()
+    signed, retired = await _verified(ox, tx, message, kind, believed)
+    opened = check_signed(signed, kind, ring, arrival, ox.account, ox.ports.clock())
+    await check_unhandled(tx, ox.scope, opened.digest)
+    return replace(opened, retired=opened.signer in retired)
 
 
 async def open_unsigned(ox: OxAccount, openpgp: Element, arrival: Arrival) -> OpenedCrypt:

@@ -39,6 +39,8 @@ class Authorship(StrEnum):
     """What an opened item proves about who wrote it."""
 
     NODE_KEY_HOLDER = "node-key-holder"  # anybody who ever had the secret (XEP-0473 §9)
+    DEVICE = "device"  # an OMEMO device of the account that is named (XEP-0477)
+    OPENPGP_KEY = "openpgp-key"  # who holds the OpenPGP key that signed it (XEP-0373)
 
 
 @dataclass(frozen=True, slots=True)

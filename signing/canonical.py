@@ -120,10 +120,12 @@ class _Scope:
     def enter(self, used: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         """Return the declarations that are needed, and what their prefixes stood for before."""
         anew = sorted([pair for pair in used.items() if self.bound.get(pair[0], "") != pair[1]])
+        if not anew:
+            return [], {}
         before = {prefix: self.bound.get(prefix, "") for prefix, _ in anew}
         self.bound.update(anew)
         declarations = [
-            f' xmlns{prefix and ":"}{prefix}="{_strict_value(uri)}"' for prefix, uri in anew
+            f' xmlns{prefix and ":"}{prefix}="{uri.replace("&", "&amp;")}"' for prefix, uri in anew
         ]
         self._room -= sum(map(len, declarations))
         if self._room < 0:
@@ -196,7 +198,7 @@ def _prefix(named: Element | Attribute) -> str:
 
 
 def _preserves(element: Element, outside: bool) -> bool:
-    space = element.get("space", ns.XML)
+    space = element.get("space", ns.XML) if element.attributes else None
     return outside if space is None else space == "preserve"
 
 
@@ -206,7 +208,9 @@ def _elements(root: Element) -> Iterator[tuple[Element, bool]]:
     while found:
         element, preserved = found.pop()
         yield element, preserved
-        found += [(child, _preserves(child, preserved)) for child in element.elements]
+        for child in element.children:
+            if isinstance(child, Element):
+                found.append((child, _preserves(child, preserved)))
 
 
 def _trims(root: Element, spaces: str | None) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from e2ee.errors import ApiMisuse
 from e2ee.names import BareJid
 from signing.verdict import Verdict
 
 __all__ = ["Outcome", "Policy", "all_of", "any_of", "every_signature", "judge", "k_of"]
+
+_ORDER: Final = tuple(Verdict)  # worst first
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,10 @@ def judge(policy: Policy, outcomes: Sequence[Outcome]) -> tuple[Verdict, frozens
     best = sorted(
         (_best(counting, signer) for signer in policy.named), key=_ORDER.index, reverse=True
     )
-    sum_ = best[policy.at_least - 1]
-    if sum_ is Verdict.UNSIGNED and Verdict.INVALID in best:
-        sum_ = Verdict.INVALID  # rather a warning than a lack
-    return sum_, absent
-
-
-_ORDER = tuple(Verdict)  # worst first
+    proven = best[policy.at_least - 1]
+    if proven is Verdict.UNSIGNED and Verdict.INVALID in best:
+        proven = Verdict.INVALID  # rather a warning than a lack
+    return proven, absent
 
 
 def _best(outcomes: Sequence[Outcome], signer: BareJid) -> Verdict:

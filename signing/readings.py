@@ -16,7 +16,7 @@ from e2ee.xmltree import Element, element
 from signing.canonical import canonical, canonical_as_libervia
 from signing.elements import Statement
 
-__all__ = ["Reading", "signed_bytes", "wrapper"]
+__all__ = ["Reading", "around", "item_bytes", "signed_bytes"]
 
 
 class Reading(StrEnum):
@@ -34,43 +34,13 @@ class _Names(NamedTuple):
 
 
 _OURS: Final = _Names(ns.PUBSUB_SIGNING, ns.PUBSUB)
+_END: Final = b"</sign-data>"
 _NAMES: Final = {
     Reading.STRICT: _OURS,
     Reading.LIBERVIA: _OURS,
     Reading.PROSE: _Names(ns.PUBSUB_SIGNATURE, ns.PUBSUB),
     Reading.EXAMPLE: _Names("", ""),
 }
-
-
-def wrapper(
-    item: Element, to: BareJid, statement: Statement, reading: Reading = Reading.STRICT
-) -> Element:
-    """Build ``<sign-data/>``: what a signature is about, before it is put in canonical form.
-
-    Args:
-        item: the item as :func:`signing.profile.bare_item` returns it.
-        to: the pubsub service at which the item stands.
-        statement: time, signers and extras.
-        reading: of XEP-0475 §5.
-
-    Raises:
-        ApiMisuse: the item is ``limits.MAX_DEPTH`` deep, as no bare item is.
-    """
-    names = _NAMES[reading]
-
-    def own(name: str, attributes: dict[str, str], *children: Element | str) -> Element:
-        return element(names.wrapper, name, attributes, *children)
-
-    signers = tuple(
-        own("signer", {"jid": str(jid)})
-        if reading is Reading.PROSE
-        else own("signer", {}, str(jid))
-        for jid in statement.signers
-    )
-    stated = statement.interleaved(own("time", {"stamp": statement.stamp}), signers)
-    return own(
-        "sign-data", {}, own("to", {"jid": str(to)}), *stated, replace(item, namespace=names.item)
-    )
 
 
 def signed_bytes(
@@ -90,5 +60,42 @@ def signed_bytes(
         PeerMisbehaved: ``limit-exceeded`` for an item whose prefixes ask for more declarations than
             the canonical form may have.
     """
-    wrapped = wrapper(item, to, statement, reading)
-    return canonical_as_libervia(wrapped) if reading is Reading.LIBERVIA else canonical(wrapped)
+    return around(item_bytes(item, reading), to, statement, reading)
+
+
+def item_bytes(item: Element, reading: Reading) -> bytes:
+    """Return the part of :func:`signed_bytes` that no statement changes.
+
+    No wrapper has anything that its item inherits, so an item's form is the same in all of them,
+    and is made once for all signatures of an item.
+
+    Raises:
+        ApiMisuse, PeerMisbehaved: as :func:`signed_bytes`.
+    """
+    return _form(replace(item, namespace=_NAMES[reading].item), reading)
+
+
+def around(item: bytes, to: BareJid, statement: Statement, reading: Reading) -> bytes:
+    """Return :func:`signed_bytes` of an item of which there is :func:`item_bytes`."""
+    opened = _form(_wrapper(to, statement, reading), reading).removesuffix(_END)
+    return b"".join((opened, item, _END))
+
+
+def _form(root: Element, reading: Reading) -> bytes:
+    return canonical_as_libervia(root) if reading is Reading.LIBERVIA else canonical(root)
+
+
+def _wrapper(to: BareJid, statement: Statement, reading: Reading) -> Element:
+    """Return ``<sign-data/>`` but for the item, which comes last."""
+
+    def own(name: str, attributes: dict[str, str], *children: Element | str) -> Element:
+        return element(_NAMES[reading].wrapper, name, attributes, *children)
+
+    signers = tuple(
+        own("signer", {"jid": str(jid)})
+        if reading is Reading.PROSE
+        else own("signer", {}, str(jid))
+        for jid in statement.signers
+    )
+    stated = statement.interleaved(own("time", {"stamp": statement.stamp}), signers)
+    return own("sign-data", {}, own("to", {"jid": str(to)}), *stated)

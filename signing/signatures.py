@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from e2ee import ns
-from e2ee.history import ItemPlace
-from e2ee.names import BareJid, Fetch, NodeAddress
+from e2ee.names import BareJid, Fetch, ItemPlace, NodeAddress
 from e2ee.xmltree import Element
 from ox.account import OxAccount
 from signing.policy import Policy, every_signature
@@ -52,6 +51,7 @@ class ItemSignatures:
             ApiMisuse: ``ambiguous``: other items would have the same signed bytes, or a transport
                 would change it; ``limit-exceeded``: too many signers; one of them twice; no key of
                 our own; ``unusable-key``: it is expired, revoked or cannot sign.
+            DataMissing: our own keys must be fetched first: ours may be revoked by now.
         """
         return await sign(self.ox, payload, node, beside)
 
@@ -73,9 +73,10 @@ class ItemSignatures:
 
         Raises:
             PeerMisbehaved: what :meth:`verify` found wrong with the first signature; ``ambiguous``;
-                ``signer-mismatch``: we are not listed, or its signer is not the first one.
+                ``signer-mismatch``: we are not listed, or its signer is not the first one;
+                ``unsupported-algorithm``: it has elements of a profile that we do not know.
             TrustUndecided: the key of the first signer waits for the user's decision.
-            DataMissing: keys of the first signer must be fetched first.
+            DataMissing: keys of the first signer, or our own, must be fetched first.
             ApiMisuse: our own key, as :meth:`sign`.
         """
         return await co_sign(self.ox, item, place, SignedBy(first_signer, first))

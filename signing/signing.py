@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, TrustUndecided
-from e2ee.history import ItemPlace
 from e2ee.lexical import format_time
 from e2ee.limits import MAX_SIGNERS
-from e2ee.names import BareJid, NodeAddress
+from e2ee.names import BareJid, ItemPlace, NodeAddress
 from e2ee.storage import Transaction
 from e2ee.xmltree import Element, element
 from ox.detached import sign_within
 from signing.elements import Signature, Statement
 from signing.openpgp import seal_sign
-from signing.profile import payload_of, prepare
+from signing.profile import prepare
 from signing.readings import Reading, signed_bytes
 from signing.verdict import SignerVerdict, Verdict
-from signing.verifying import Checked, SignedBy, check_signature, item_at
+from signing.verifying import Checked, SignedBy, check_signature
+from signing.wrapped_item import WrappedItem
 
 if TYPE_CHECKING:
     from ox.account import OxAccount
@@ -57,25 +57,30 @@ async def sign(
     if len(signers) > MAX_SIGNERS:
         raise ApiMisuse("too many signers", code=ErrorCode.LIMIT_EXCEEDED, rule=_RULE)
     ready = prepare(payload)
-    item = element(ns.PUBSUB, "item", None, ready)
     statement = Statement(format_time(ox.ports.clock()), signers)
+    data = signed_bytes(element(ns.PUBSUB, "item", None, ready), node.service, statement)
     async with ox.ports.store.exclusive(ox.scope) as tx:
-        signature = await _signed(ox, tx, item, node.service, statement, Reading.STRICT)
-    return SignedItem(ready, signature)
+        return SignedItem(ready, await _signed(ox, tx, data, statement))
 
 
 async def co_sign(ox: OxAccount, item: Element, place: ItemPlace, first: SignedBy) -> Element:
     """See ``ItemSignatures.co_sign``."""
-    bare = item_at(place, item)
-    _check_signable(payload_of(bare))
+    wrapped = WrappedItem(item, place)
+    _check_signable(wrapped.payload)
     async with ox.ports.store.exclusive(ox.scope) as tx:
-        checked = await check_signature(ox, tx, bare, place.node.service, first)
+        checked = await check_signature(ox, tx, wrapped, first)
         statement, reading = _accepted(checked)
         if statement.signers[0] != first.publisher or ox.account not in statement.signers[1:]:
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, "a signature that asks for none of ours", rule=_RULE
             )
-        return await _signed(ox, tx, bare, place.node.service, statement, reading)
+        if statement.extras:
+            raise PeerMisbehaved(
+                ErrorCode.UNSUPPORTED_ALGORITHM,
+                "elements of which we do not know what we sign",
+                rule=_RULE,
+            )
+        return await _signed(ox, tx, wrapped.signed_bytes(statement, reading), statement)
 
 
 def _check_signable(payload: Element) -> None:
@@ -114,13 +119,6 @@ def _accepted(first: Checked) -> tuple[Statement, Reading]:
     )
 
 
-async def _signed(
-    ox: OxAccount,
-    tx: Transaction,
-    item: Element,
-    service: BareJid,
-    statement: Statement,
-    reading: Reading,
-) -> Element:
-    packet = await sign_within(ox, tx, signed_bytes(item, service, statement, reading))
+async def _signed(ox: OxAccount, tx: Transaction, data: bytes, statement: Statement) -> Element:
+    packet = await sign_within(ox, tx, data)
     return Signature(statement, seal_sign(packet)).to_xml()

@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NoReturn
 
-from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
-from e2ee.history import ItemPlace, Sighting
-from e2ee.names import BareJid, Fetch, Fingerprint
+from e2ee.errors import DataMissing, E2eeError, ErrorCode, PeerMisbehaved
+from e2ee.history import Sighting
+from e2ee.names import BareJid, Fetch, Fingerprint, ItemPlace
 from e2ee.trust import Trust
 from e2ee.xmltree import Element
 from ox.detached import KeyState
@@ -125,14 +125,16 @@ class Verification:
         """Return the payload if the verdict is one of ``accepted``, ``TRUSTED`` if none is named.
 
         Raises:
-            PeerMisbehaved: ``bad-signature``, ``ambiguous``, ``untrusted``, ``data-missing``; for
-                several signatures the code of the worst.
+            PeerMisbehaved: ``bad-signature`` where it is unsigned or invalid, ``ambiguous``,
+                ``untrusted``.
+            DataMissing: it is unchecked: fetch, feed and verify it again.
         """
         if self.verdict in (accepted or (Verdict.TRUSTED,)):
             return self.payload
-        raise PeerMisbehaved(
-            _CODES[self.verdict], f"an item whose signatures are {self.verdict}", rule="XEP-0475 §7"
-        )
+        what = f"an item whose signatures are {self.verdict}"
+        if self.verdict is Verdict.UNCHECKED:
+            raise DataMissing(what, fetches=self.missing)
+        raise PeerMisbehaved(_CODES[self.verdict], what, rule="XEP-0475 §7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,6 @@ class Unverifiable:
 _CODES = {
     Verdict.UNSIGNED: ErrorCode.BAD_SIGNATURE,
     Verdict.INVALID: ErrorCode.BAD_SIGNATURE,
-    Verdict.UNCHECKED: ErrorCode.DATA_MISSING,
     Verdict.AMBIGUOUS: ErrorCode.AMBIGUOUS,
     Verdict.UNTRUSTED: ErrorCode.UNTRUSTED,
     Verdict.TRUSTED: ErrorCode.UNTRUSTED,  # where even that was not accepted

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Final
 from e2ee import ns
 from e2ee.attachments import Attachments
 from e2ee.errors import DataMissing, EngineFailed, ErrorCode, PeerMisbehaved
-from e2ee.history import History, ItemPlace, Seen, Sighting
+from e2ee.history import History, Seen, Sighting
 from e2ee.limits import MAX_CLOCK_SKEW, MAX_SIGNATURES_PER_ITEM
-from e2ee.names import BareJid, Fetch
+from e2ee.names import BareJid, Fetch, ItemPlace
 from e2ee.storage import Transaction
 from e2ee.xmltree import Element
 from ox.detached import Judged, judge_within
 from signing.elements import Signature, Statement
 from signing.openpgp import open_sign
 from signing.policy import Outcome, Policy, judge
-from signing.profile import ambiguities, bare_item, payload_of, readings_for
-from signing.readings import Reading, signed_bytes
+from signing.readings import Reading
 from signing.verdict import Doubt, SignerVerdict, Uncovered, Unverifiable, Verdict, Verification
+from signing.wrapped_item import WrappedItem
 
 if TYPE_CHECKING:
     from ox.account import OxAccount
@@ -38,7 +38,6 @@ __all__ = [
     "SignedBy",
     "check_signature",
     "find_signatures",
-    "item_at",
     "missing",
     "verify_many",
 ]
@@ -99,19 +98,6 @@ def find_signatures(publisher: BareJid, attachments: Attachments) -> tuple[Signe
     )
 
 
-def item_at(place: ItemPlace, item: Element) -> Element:
-    """Return a fetched item as it is wrapped.
-
-    Raises:
-        PeerMisbehaved: ``malformed``, ``limit-exceeded``: as ``bare_item``; ``context-mismatch``:
-            its id is another one than the place's.
-    """
-    bare = bare_item(item)
-    if item.get("id") not in (None, place.item_id):
-        raise PeerMisbehaved(ErrorCode.CONTEXT_MISMATCH, "an item of another id", rule=_RULE)
-    return bare
-
-
 async def missing(ox: OxAccount, attachments: Collection[SignedBy]) -> tuple[Fetch, ...]:
     """See ``ItemSignatures.missing``."""
     return await ox.missing({each.publisher for each in attachments})
@@ -135,15 +121,14 @@ async def verify_many(
 
 
 async def check_signature(
-    ox: OxAccount, tx: Transaction, item: Element, service: BareJid, by: SignedBy
+    ox: OxAccount, tx: Transaction, item: WrappedItem, by: SignedBy
 ) -> Checked:
     """Verify one signature by the keys of its publisher, whatever is known from history.
 
     Args:
         ox: the account that reads.
         tx: reads of one snapshot.
-        item: the item as ``bare_item`` returns it.
-        service: where it stands.
+        item: what it should be a signature of.
         by: the signature.
     """
     statement: Statement | None = None
@@ -156,11 +141,11 @@ async def check_signature(
                 ErrorCode.SIGNER_MISMATCH, f"{by.publisher} is no signer of it", rule=_RULE
             )
         statement = signature.statement
-        if signature.to not in (None, service):
+        if signature.to not in (None, item.place.node.service):
             raise PeerMisbehaved(ErrorCode.CONTEXT_MISMATCH, "for another service", rule=_RULE)
         if claimed > ox.ports.clock() + MAX_CLOCK_SKEW:
             raise PeerMisbehaved(ErrorCode.STALE, "a signature from the future", rule=_RULE)
-        reading, judged = await _judged(ox, tx, item, service, by.publisher, signature)
+        reading, judged = await _judged(ox, tx, item, by.publisher, signature)
     except DataMissing as error:
         verdict = SignerVerdict(
             by.publisher, Verdict.UNCHECKED, error.code, claimed, missing=error.fetches
@@ -173,18 +158,16 @@ async def check_signature(
 
 
 async def _judged(
-    ox: OxAccount,
-    tx: Transaction,
-    item: Element,
-    service: BareJid,
-    signer: BareJid,
-    signature: Signature,
+    ox: OxAccount, tx: Transaction, item: WrappedItem, signer: BareJid, signature: Signature
 ) -> tuple[Reading, Judged]:
     """Return the first reading by which the signature is one of the item, and what it proves."""
     packets = open_sign(signature.profile)
-    statement = signature.statement
-    for reading in readings_for(item, statement):
-        data = signed_bytes(item, service, statement, reading)
+    tried: list[bytes] = []
+    for reading in item.readings(signature.statement):
+        data = item.signed_bytes(signature.statement, reading)
+        if data in tried:
+            continue  # two readings have the same bytes for most items
+        tried.append(data)
         try:
             return reading, await judge_within(ox, tx, signer, data, packets)
         except DataMissing as error:
@@ -197,9 +180,9 @@ async def _judged(
 
 
 def _valid(
-    signer: BareJid, statement: Statement, item: Element, reading: Reading, judged: Judged
+    signer: BareJid, statement: Statement, item: WrappedItem, reading: Reading, judged: Judged
 ) -> SignerVerdict:
-    why = ambiguities(item, reading)
+    why = item.ambiguities(reading)
     if why:
         verdict = Verdict.AMBIGUOUS
     else:
@@ -265,12 +248,11 @@ async def _verified(
         raise PeerMisbehaved(
             ErrorCode.LIMIT_EXCEEDED, "an item with too many signatures", rule=_RULE
         )
-    place = fetched.place
-    item = item_at(place, fetched.item)
+    item = WrappedItem(fetched.item, fetched.place)
     attached = Counter(by.publisher for by in fetched.attachments)
     groups = _grouped(
         [
-            await check_signature(ox, tx, item, place.node.service, by)
+            await check_signature(ox, tx, item, by)
             if attached[by.publisher] == 1
             else _one_too_many(by)
             for by in fetched.attachments
@@ -278,18 +260,18 @@ async def _verified(
     )
     for group in groups:
         if group.counts(policy):
-            await _remember(history, item, place, group, ox.ports.clock())
+            await _remember(history, item, group, ox.ports.clock())
     verdict, absent = judge(policy, [group.outcome() for group in groups])
     seen = [group.seen for group in groups if group.seen is not None]
     return Verification(
         verdict,
         tuple(each for group in groups for each in group.final()),
         absent,
-        place,
+        item.place,
         frozenset(Uncovered),
         max((each.sighting for each in seen), key=_SIGHTINGS.index, default=None),
         tuple(dict.fromkeys(other for each in seen for other in each.elsewhere)),
-        payload_of(item),
+        item.payload,
     )
 
 
@@ -314,9 +296,7 @@ def _grouped(checked: Sequence[Checked]) -> list[_Group]:
     return groups
 
 
-async def _remember(
-    history: History, item: Element, place: ItemPlace, group: _Group, now: datetime
-) -> None:
+async def _remember(history: History, item: WrappedItem, group: _Group, now: datetime) -> None:
     """Note what the first signer signed: theirs are the time and the list of signers.
 
     Nobody else writes in the line of versions that is theirs.
@@ -325,7 +305,7 @@ async def _remember(
     if group.statement is None or first is None or first.made is None:
         return
     line, stamp = str(first.signer), group.statement.time
-    digest = hashlib.sha256(signed_bytes(item, place.node.service, group.statement)).digest()
-    group.seen = await history.saw(place, line, digest, stamp, now)
-    newest = await history.newest_stamp(place, line)
+    digest = hashlib.sha256(item.signed_bytes(group.statement)).digest()
+    group.seen = await history.saw(item.place, line, digest, stamp, now)
+    newest = await history.newest_stamp(item.place, line)
     group.superseded = newest is not None and newest > stamp

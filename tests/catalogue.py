@@ -212,20 +212,11 @@ ATTACKS = {
 """Every attack by its id."""
 
 WAITING = {
-    "Q": "signatures are not built yet",
     "F": "files are not built yet",
-    "X-16": "signatures are not built yet",
-    "X-17": "signatures are not built yet",
-    "X-18": "signatures are not built yet",
-    "X-19": "signatures are not built yet",
-    "X-20": "partly: signatures are not built yet",
-    "X-21": "canonicalisation comes with signatures",
     "O-36": "partly: an item is its publisher's; where it belongs, nothing inside says yet",
     "O-37": "targeted items are not built yet",
     "S-14": "partly: carbons are checked; results from an archive are not unwrapped yet",
-    "N-13": "the history of digests is not built yet",
-    "N-17": "encrypted attachments are not built yet",
-    "R-13": "partly: keys and nodes are bounded; caches and digests are not built yet",
+    "R-13": "partly: keys, nodes and the history are bounded; caches are not built yet",
     "R-15": "partly: requests that hang are tested; there are no uploads yet",
     "Z-01": "partly: locals of frames that parse raw bytes show them to whoever prints locals",
     "Z-08": "there is one engine until the browser's",

@@ -275,7 +275,7 @@ class _Story:
         trusted = sum(each.verdict is Verdict.TRUSTED for each in read)
         self._check(f"{player.name}-verifies-{what}", about, signed, trusted)
         self._narrator.show_reading(player.title, entries)
-        self._narrator.tell(f"Of {trusted:,} a signature proves that Juliet wrote them.")
+        self._narrator.tell(f"Signatures prove that Juliet wrote {trusted:,} of them.")
 
     @property
     def _by_juliet(self) -> Policy:

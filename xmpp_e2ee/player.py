@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import ApiMisuse
+from e2ee.errors import ApiMisuse, E2eeError
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.ports import Ports
 from e2ee.xmltree import Element
@@ -20,7 +20,7 @@ from pubsub_encryption import (
     NodeEncryption,
     OpenedItem,
 )
-from signing import Policy, Verification
+from signing import FetchedItem, Policy, Verification
 from xmpp_e2ee.client import Client, ItemsArrived, SecretsArrived
 from xmpp_e2ee.nodes import StoredItem
 from xmpp_e2ee.service import Service
@@ -140,9 +140,17 @@ class Player:
             progress(len(page))
         return verified
 
-    async def verify(self, item_id: ItemId, policy: Policy) -> Verification:
-        """Read and verify one entry."""
-        return await self.signed.verify(await self.signed.fetch(item_id), policy)
+    async def fetch(self, item_id: ItemId) -> FetchedItem | None:
+        """Read one entry, with its signatures; ``None`` if it cannot be opened."""
+        try:
+            return await self.signed.fetch(item_id)
+        except E2eeError:
+            return None
+
+    async def verify(self, item_id: ItemId, policy: Policy) -> Verification | None:
+        """Read and verify one entry; ``None`` if it cannot be opened."""
+        found = await self.fetch(item_id)
+        return None if found is None else await self.signed.verify(found, policy)
 
     async def keychain(self) -> Keychain:
         """Return what this device knows of the node's secrets."""

@@ -46,7 +46,7 @@ class PubsubService:
         return tuple(self._node(address).items.values())
 
     def plant(self, address: NodeAddress, item: StoredItem) -> None:
-        """Put an item into a node, as whoever runs the service can; an open one if there is none."""
+        """Put an item into a node, as whoever runs the service can; a new node is open."""
         node = self._nodes.setdefault(address, Node.create(item.publisher, {ACCESS_MODEL: "open"}))
         node.items[item.id] = item
 

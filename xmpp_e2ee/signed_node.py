@@ -22,8 +22,7 @@ from e2ee.attachment_nodes import (
 from e2ee.attachments import Attachments
 from e2ee.effects import Effect, NodeConfig, Publish
 from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved
-from e2ee.history import ItemPlace
-from e2ee.names import BareJid, ItemId, NodeAddress
+from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.outbox import queued
 from e2ee.xmltree import Element
 from pubsub_encryption import (
@@ -247,8 +246,13 @@ class SignedNode:
     async def _judged(
         self, found: Sequence[FetchedItem], policy: Policy
     ) -> tuple[Verification | Unverifiable, ...]:
-        signed = [each for fetched in found for each in fetched.attachments]
-        counting = [each for each in signed if policy.counts(each.publisher)]
+        counting = [
+            each
+            for fetched in found
+            if len(fetched.attachments) <= limits.MAX_SIGNATURES_PER_ITEM  # or they are refused
+            for each in fetched.attachments
+            if policy.counts(each.publisher)
+        ]
         with suppress(StanzaRefused):  # what is missing still, each verdict says
             await self._client.supply(lambda: self._signatures.missing(counting))
         return await self._signatures.verify_many(found, policy)

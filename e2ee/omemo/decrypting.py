@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import DataMissing, E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.identities import identify_within
 from e2ee.omemo.inbox import id_of, keep_opened, waiting_within
 from e2ee.omemo.known_device import is_recent
@@ -71,8 +71,7 @@ async def decrypt_many(
             outcomes.append(outcome)
         if told:
             await publish_changed_bundles(sessions, draft)
-        if changes := await draft.changes():
-            await tx.commit(changes)
+        await draft.commit()
     return tuple(outcomes)
 
 
@@ -135,10 +134,8 @@ async def _decrypted(
     trust = ring.level_of(fingerprint, sessions.ports.trust)
     if trust is Trust.DISTRUSTED:
         raise PeerMisbehaved(ErrorCode.UNTRUSTED, f"{sender} is distrusted", rule="XEP-0384 §8")
-    live = arrival.stamp is None and arrival.kind is not StanzaKind.ITEM
-    lost = await settle(sessions, part, own, reception, ring, live=live)
-    seen = now if live else arrival.stamp
-    after = _noted(sessions, ring, reception, plaintext, trust, seen and min(seen, now), live=live)
+    lost = await settle(sessions, part, own, reception, ring, live=arrival.is_live)
+    after = _noted(sessions, ring, reception, plaintext, arrival, trust, now)
     if after != ring:
         put_ring(part, after)
     opened = _opened(message_id, received, arrival, reception, plaintext, trust, lost)
@@ -210,23 +207,26 @@ def _noted(
     ring: DeviceRing,
     reception: Reception,
     plaintext: Plaintext,
+    arrival: Arrival,
     trust: Trust,
-    seen: datetime | None,
-    *,
-    live: bool,
+    now: datetime,
 ) -> DeviceRing:
     """Note that a device is alive, whose it says it is, and whether they ask to write in clear.
 
     Not what a device asks that nobody believes, nor our own other one, which asked somebody else,
-    nor what was overtaken by something that it has said since.
+    nor what was overtaken by something that it has said since; nor an item, which is no message to
+    us and may be of any age.
     """
     sender, fingerprint = reception.session.peer, reception.session.fingerprint
+    live = arrival.is_live
+    seen = now if live else arrival.stamp and min(arrival.stamp, now)
     known = ring.find(sender.id)
     if known and seen and all(mark is None or mark <= seen for mark in (known.heard, known.wrote)):
         ring = ring.heard_from(sender.id, seen)
     if plaintext.names_sender:
         ring = ring.named_by(fingerprint)
-    asks = plaintext.content and trust.accepts and sender.jid != sessions.account
+    is_message = plaintext.content and arrival.kind is not StanzaKind.ITEM
+    asks = is_message and trust.accepts and sender.jid != sessions.account
     if asks and not reception.is_late(live=live):
         opt_out = plaintext.opt_out
         ring = ring.opt_in() if opt_out is None else ring.opt_out(opt_out.reason)

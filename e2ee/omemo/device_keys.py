@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.own_record import OwnDevice
 from e2ee.omemo.ring_rows import drop_bundle

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
+from e2ee.draft import Draft
 from e2ee.effects import Send
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved
 from e2ee.names import Fetch
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.device_keys import first_key, next_key
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.message import DeviceKey, EncryptedMessage
 from e2ee.omemo.own_record import OwnDevice

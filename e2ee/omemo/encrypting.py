@@ -7,17 +7,17 @@ leave, so that no position of a ratchet is used twice. Who reads is decided in `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2ee import limits, ns, sce
+from e2ee.draft import Draft
 from e2ee.eme import is_encrypted
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Jid
 from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.device_keys import first_key, next_key
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.message import DeviceKey, EncryptedMessage
 from e2ee.omemo.own_record import OwnDevice
 from e2ee.omemo.own_rows import own_within
@@ -39,7 +39,7 @@ from e2ee.xmltree import Element
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["Encrypted", "encrypt"]
+__all__ = ["Encrypted", "encrypt", "encrypt_item_within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +72,111 @@ async def encrypt(
         raise ApiMisuse("content that is encrypted already", rule="XEP-0384 §5.5")
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
-        own = await own_within(draft)
-        if own.left:
-            raise ApiMisuse(f"{own.device} has left; register it again first")
+        own = await _own(draft)
         found = await recipients_within(
             sessions,
             draft,
-            own,
+            own.spoken(sessions.engines),
             people,
             leaving_out,
             verified_only=verified_only,
             in_room=room is not None,
         )
-        elements: list[Element] = []
-        report = list(found.passed_over)
-        for version in own.spoken(sessions.engines):
-            readers, unclear = _readers(version, found)
-            report += [each.report(Outcome.AMBIGUOUS) for each in unclear]
-            if not readers:
-                continue
-            plaintext = _plaintext(sessions, version, content, people, room)
-            if plaintext is None:
-                report += [each.report(Outcome.NO_BODY) for each in readers]
-                continue
-            element, outcomes = await _written(sessions, draft, own, version, plaintext, readers)
-            elements += element
-            report += outcomes
-        _check_reached(people, report)
-        _note(draft, found, report, sessions)
+
+        def plaintext_in(version: Version) -> bytes | None:
+            return _plaintext(sessions, version, content, people, room)
+
+        encrypted = await _encrypted(sessions, draft, own, found, plaintext_in)
+        _check_reached(people, encrypted.report)
         await draft.commit()
+    return encrypted
+
+
+async def encrypt_item_within(
+    sessions: OmemoSessions,
+    draft: Draft,
+    payload: Element,
+    to: Collection[BareJid],
+    *,
+    leaving_out: Collection[Device] = (),
+    verified_only: bool = False,
+) -> Encrypted:
+    """Encrypt the payload of an item for chosen people, in a draft of the caller (XEP-0477).
+
+    In version 2 alone: a legacy one would not tell who wrote it. No recipient is named inside:
+    an item is for nobody, and Libervia 0.9 refuses one.
+
+    Args:
+        sessions: the device that writes.
+        draft: the caller's, committed before the element may leave.
+        payload: what the item would hold in clear.
+        to: who may read it, beside our own other devices; nobody, for them alone.
+        leaving_out: as ``OmemoSessions.encrypt``.
+        verified_only: as ``OmemoSessions.encrypt``.
+
+    Returns:
+        One element, and what became of each device that speaks version 2.
+
+    Raises:
+        ApiMisuse: there is nobody to read it: no recipient, and no other device of ours; and as
+            ``OmemoSessions.encrypt``.
+        DataMissing, TrustUndecided, PeerMisbehaved: as ``OmemoSessions.encrypt``.
+    """
+    people = frozenset(to) - {sessions.account}
+    own = await _own(draft)
+    found = await recipients_within(
+        sessions, draft, (Version.TWO,), people, leaving_out, verified_only=verified_only
+    )
+
+    def plaintext_in(_: Version) -> bytes:
+        envelope = sce.Envelope((payload,), None, Jid(sessions.account), sessions.ports.clock())
+        return sce.seal_envelope(envelope, sce.ITEM, sessions.ports.primitives)
+
+    encrypted = await _encrypted(sessions, draft, own, found, plaintext_in)
+    _check_reached(people, encrypted.report)
+    if not encrypted.elements:
+        raise ApiMisuse("an item for nobody, and no other device of ours")
+    return encrypted
+
+
+async def _own(draft: Draft) -> OwnDevice:
+    own = await own_within(draft)
+    if own.left:
+        raise ApiMisuse(f"{own.device} has left; register it again first")
+    return own
+
+
+async def _encrypted(
+    sessions: OmemoSessions,
+    draft: Draft,
+    own: OwnDevice,
+    found: Recipients,
+    plaintext_in: Callable[[Version], bytes | None],
+) -> Encrypted:
+    """Encrypt for all who were found.
+
+    Args:
+        sessions: the device that writes.
+        draft: to write in.
+        own: that device.
+        found: who reads.
+        plaintext_in: returns what a version encrypts; ``None`` where it has nothing to say.
+    """
+    elements: list[Element] = []
+    report = list(found.passed_over)
+    for version in own.spoken(sessions.engines):
+        readers, unclear = _readers(version, found)
+        report += [each.report(Outcome.AMBIGUOUS) for each in unclear]
+        if not readers:
+            continue
+        plaintext = plaintext_in(version)
+        if plaintext is None:
+            report += [each.report(Outcome.NO_BODY) for each in readers]
+            continue
+        element, outcomes = await _written(sessions, draft, own, version, plaintext, readers)
+        elements += element
+        report += outcomes
+    _note(draft, found, report, sessions)
     return Encrypted(tuple(elements), tuple(report))
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.own_rows import own_or_none
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_rows import owner_within, ring_within

@@ -13,9 +13,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.lexical import encode_base64
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.inbox_record import opened_from_record, opened_to_record
 from e2ee.omemo.message import DeviceKey, ReceivedMessage
 from e2ee.omemo.opened import OpenedMessage
@@ -24,7 +24,7 @@ from e2ee.records import pack, unpack
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["delivered", "id_of", "keep_opened", "undelivered", "waiting_within"]
+__all__ = ["delivered", "id_of", "keep_opened", "take_out", "undelivered", "waiting_within"]
 
 _INBOX: Final = "inbox"
 _COUNT: Final = "omemo-inbox-count"
@@ -36,15 +36,20 @@ async def delivered(sessions: OmemoSessions, opened: Collection[OpenedMessage]) 
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
         for message in opened:
-            draft.remove(draft.row(_INBOX, message.id))
+            take_out(draft, message)
         await draft.commit()
+
+
+def take_out(draft: Draft, message: OpenedMessage) -> None:
+    """Have a message wait no more, because it is kept elsewhere; one that does not is no error."""
+    draft.remove(draft.row("omemo", _INBOX, message.id))
 
 
 async def undelivered(sessions: OmemoSessions) -> tuple[OpenedMessage, ...]:
     """See ``OmemoSessions.undelivered``."""
     async with sessions.ports.store.exclusive(sessions.scope) as tx:
         draft = Draft(tx, sessions.account)
-        rows = await draft.scan(draft.row(_INBOX))
+        rows = await draft.scan(draft.row("omemo", _INBOX))
     waiting = [opened_from_record(raw, row[-1]) for row, raw in rows]
     return tuple([opened for opened, _ in sorted(waiting, key=lambda pair: pair[1])])
 
@@ -55,7 +60,7 @@ async def waiting_within(draft: Draft, message_id: str) -> OpenedMessage | None:
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
-    raw = await draft.get(draft.row(_INBOX, message_id))
+    raw = await draft.get(draft.row("omemo", _INBOX, message_id))
     return None if raw is None else opened_from_record(raw, message_id)[0]
 
 
@@ -66,12 +71,12 @@ async def keep_opened(draft: Draft, opened: OpenedMessage) -> None:
         PeerMisbehaved: ``limit-exceeded``: it could not be read again; none may hold up the others.
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
-    row = draft.row("inbox-count")
+    row = draft.row("omemo", "inbox-count")
     raw = await draft.get(row)
     count = 0 if raw is None else unpack(raw, _COUNT, _FORMAT).get("count")
     if type(count) is not int:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored count of messages is damaged")
-    draft.put(draft.row(_INBOX, opened.id), opened_to_record(opened, count))
+    draft.put(draft.row("omemo", _INBOX, opened.id), opened_to_record(opened, count))
     draft.put(row, pack(_COUNT, _FORMAT, {"count": count + 1}))
 
 

@@ -2,9 +2,6 @@
 
 Rule: the stored form alone, and all of an :class:`OpenedMessage` is in it; a damaged record is
 ``store-corrupt``, never a message that was lost.
-
-Elements lie in one document, whose root declares the prefixes that they were parsed under. Written
-one by one each would declare them for itself, and a small message become a thousand times as long.
 """
 
 from __future__ import annotations
@@ -13,8 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.errors import E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
-from e2ee.limits import MAX_DECLARATIONS, MAX_XML_BYTES
+from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.omemo.device import Device, parse_device_id, parse_identity_fingerprint
 from e2ee.omemo.fields import read_flag, read_number, read_octets, write_octets
@@ -24,9 +20,8 @@ from e2ee.records import pack, unpack
 from e2ee.sce import Remark
 from e2ee.secret import Secret
 from e2ee.trust import Trust
-from e2ee.xmlparse import parse_xml
+from e2ee.xmlkeep import keep_elements, kept_elements
 from e2ee.xmltree import Element
-from e2ee.xmlwrite import write_xml
 
 __all__ = ["opened_from_record", "opened_to_record"]
 
@@ -144,34 +139,8 @@ def _arrival(fields: dict[str, Any]) -> Arrival:
 
 
 def _document(elements: tuple[Element, ...]) -> str | None:
-    """Return elements as one document, from which they are read as they are now."""
-    if not elements:
-        return None
-    scope: dict[str, str] = {}
-    for child in elements:
-        _add_inherited(child, frozenset({"xml"}), scope)
-    namespace = scope.pop("", "")
-    if len(scope) < MAX_DECLARATIONS:
-        root = Element(namespace, "elements", (), elements, declarations=tuple(scope.items()))
-        document = write_xml(root)
-        if len(document.encode()) <= MAX_XML_BYTES:
-            return document
-    raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "content that cannot be kept")
-
-
-def _add_inherited(element: Element, declared: frozenset[str], scope: dict[str, str]) -> None:
-    """Add to ``scope`` what the prefixes stand for that are used in an element, not declared."""
-    if element.declarations:
-        declared = declared.union([prefix for prefix, _ in element.declarations])
-    if element.prefix not in declared:
-        scope.setdefault(element.prefix, element.namespace)
-    for attribute in element.attributes:
-        if attribute.prefix and attribute.prefix not in declared:
-            scope.setdefault(attribute.prefix, attribute.namespace)
-    for child in element.children:
-        if isinstance(child, Element):
-            _add_inherited(child, declared, scope)
+    return keep_elements(elements) if elements else None
 
 
 def _elements(document: str | None) -> tuple[Element, ...]:
-    return () if document is None else parse_xml(document).elements
+    return () if document is None else kept_elements(document)

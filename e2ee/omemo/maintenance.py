@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from e2ee.omemo.draft import Draft
+from e2ee.draft import Draft
 from e2ee.omemo.own_bundle import publish_if_due
 from e2ee.omemo.own_record import OwnDevice, OwnKeys
 from e2ee.omemo.own_rows import keys_within, own_within, pre_keys_within, put_keys, put_own

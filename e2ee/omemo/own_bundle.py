@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from e2ee.draft import Draft
 from e2ee.effects import (
     ACCESS_MODEL,
     MAX_ITEMS,
@@ -21,7 +22,6 @@ from e2ee.effects import (
 )
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.own_record import OwnDevice, OwnKeys
 from e2ee.omemo.own_rows import (

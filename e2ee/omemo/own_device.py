@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse
 from e2ee.omemo.device import MAX_OWN_DEVICE_ID, Device, DeviceId
 from e2ee.omemo.device_list import is_label
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.own_bundle import bundle_publication
 from e2ee.omemo.own_list import fetched_ring, list_publication, withdraw
 from e2ee.omemo.own_record import OwnDevice

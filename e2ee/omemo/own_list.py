@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from e2ee.draft import Draft
 from e2ee.effects import Publish
 from e2ee.errors import DataMissing, ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_DEVICES
 from e2ee.omemo.device_list import DeviceList, ListedDevice
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.own_bundle import OPEN_NODE, bundle_publication, bundle_withdrawal
 from e2ee.omemo.own_record import OwnDevice

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.own_record import (
     OwnDevice,
     OwnKeys,
@@ -57,10 +57,10 @@ async def own_within(draft: Draft) -> OwnDevice:
 
 async def own_or_none(draft: Draft) -> OwnDevice | None:
     """As :func:`own_within`; ``None`` where there never was a device."""
-    raw = await draft.get(draft.row("own"))
+    raw = await draft.get(draft.row("omemo", "own"))
     if raw is None:
         for name in _OF_A_DEVICE:
-            if await draft.scan(draft.row(name)):
+            if await draft.scan(draft.row("omemo", name)):
                 raise StoreFailed(ErrorCode.STORE_CORRUPT, "our own stored device is lost")
         return None
     return own_from_record(raw, draft.account, (await renewal_within(draft, draft.account)).count)
@@ -68,7 +68,7 @@ async def own_or_none(draft: Draft) -> OwnDevice | None:
 
 def put_own(draft: Draft, own: OwnDevice) -> None:
     """Keep our device."""
-    draft.put(draft.row("own"), own_to_record(own))
+    draft.put(draft.row("omemo", "own"), own_to_record(own))
 
 
 async def keys_within(draft: Draft, version: Version) -> OwnKeys:
@@ -130,11 +130,11 @@ def drop_pre_key(draft: Draft, version: Version, pre_key_id: int) -> None:
 
 
 def _keys_row(draft: Draft, version: Version) -> Key:
-    return draft.row("own-keys", version.name)
+    return draft.row("omemo", "own-keys", version.name)
 
 
 def _pre_key_rows(draft: Draft, version: Version) -> Key:
-    return draft.row("prekey", version.name)
+    return draft.row("omemo", "prekey", version.name)
 
 
 def _pre_key_row(draft: Draft, version: Version, pre_key_id: int) -> Key:

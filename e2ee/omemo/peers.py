@@ -13,12 +13,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, CannotDecrypt, ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid, Fetch, NodeAddress
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.device_list import DeviceList
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import OmemoEngine
 from e2ee.omemo.identities import claim_within, identify_within
 from e2ee.omemo.known_device import KnownDevice, is_recent

@@ -18,7 +18,7 @@ from e2ee.omemo.message import ReceivedMessage
 from e2ee.omemo.opened import TransportedKey
 from e2ee.omemo.opt_out import OptOut
 from e2ee.omemo.version import Version
-from e2ee.sce import GROUPCHAT, OMEMO, Remark, open_envelope
+from e2ee.sce import GROUPCHAT, ITEM, OMEMO, Remark, open_envelope
 from e2ee.secret import Secret
 from e2ee.xmlnames import NOT_CHAR
 from e2ee.xmltree import Element, element
@@ -26,6 +26,7 @@ from e2ee.xmltree import Element, element
 __all__ = ["Plaintext", "read_plaintext"]
 
 _TRANSPORTED_BYTES: Final = 16  # of a key in a legacy message; with a payload, a tag follows
+_PROFILES: Final = {StanzaKind.GROUPCHAT: GROUPCHAT, StanzaKind.ITEM: ITEM}  # all others: OMEMO
 _RULE: Final = "XEP-0384 §5.5"
 _LEGACY_RULE: Final = "XEP-0384 0.2.2 §4.6"
 
@@ -35,8 +36,8 @@ class Plaintext:
     """What a message says; the fields are those of :class:`OpenedMessage`, but for one.
 
     Attributes:
-        names_sender: whether it is in an envelope, which named the sender's account as it must: it
-            is no other's message that was passed on as theirs.
+        names_sender: whether it is in an envelope that names the sender's account, as that of a
+            message must: it is no other's that was passed on as theirs.
     """
 
     content: tuple[Element, ...] = field(default=(), repr=False)
@@ -89,13 +90,17 @@ def read_plaintext(
     plaintext = engine.open_payload(received.payload, key_material)
     if received.version is Version.LEGACY:
         return Plaintext(content=(_body(plaintext),))
-    profile = GROUPCHAT if arrival.kind is StanzaKind.GROUPCHAT else OMEMO
+    profile = _PROFILES.get(arrival.kind, OMEMO)
     opened = open_envelope(plaintext, _stored(arrival, now), profile, now)
     envelope = opened.envelope
     if any(map(is_encrypted, envelope.content)):
         raise PeerMisbehaved(ErrorCode.FORBIDDEN, "encrypted content inside", rule=_RULE)
     return Plaintext(
-        envelope.content, opened.dropped, opened.remarks, envelope.time, names_sender=True
+        envelope.content,
+        opened.dropped,
+        opened.remarks,
+        envelope.time,
+        names_sender=envelope.from_ is not None,
     )
 
 

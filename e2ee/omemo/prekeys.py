@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from e2ee.omemo.draft import Draft
+from e2ee.draft import Draft
 from e2ee.omemo.engine import PreKey, SignedPreKey
 from e2ee.omemo.known_device import is_recent
 from e2ee.omemo.own_record import OwnDevice, OwnKeys, OwnPreKey

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from e2ee.draft import Draft
 from e2ee.errors import CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.limits import MAX_SKIPPED
 from e2ee.omemo import turns
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.empty_messages import queue_empty
 from e2ee.omemo.engine import KeyExchange, OmemoEngine, RatchetMessage, Received, SkippedKey
 from e2ee.omemo.message import DeviceKey

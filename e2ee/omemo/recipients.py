@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, TrustUndecided
 from e2ee.names import BareJid
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import KnownDevice, is_recent
-from e2ee.omemo.own_record import OwnDevice
+from e2ee.omemo.own_rows import own_within
 from e2ee.omemo.peers import missing_within
 from e2ee.omemo.ring import LIST_AGE, DeviceRing
 from e2ee.omemo.ring_rows import bundle_within, ring_within
@@ -122,7 +122,7 @@ class Recipients:
 async def recipients_within(
     sessions: OmemoSessions,
     draft: Draft,
-    own: OwnDevice,
+    versions: Collection[Version],
     people: Collection[BareJid],
     leaving_out: Collection[Device],
     *,
@@ -133,6 +133,15 @@ async def recipients_within(
 
     A room goes on whatever one who is in it asked us: else each of them could silence it.
 
+    Args:
+        sessions: the device that writes.
+        draft: to read in.
+        versions: in which it may write; a device that is listed in none of them is not considered.
+        people: who may read.
+        leaving_out: devices to go without.
+        verified_only: whether to write to none that the user did not vouch for.
+        in_room: whether it is for a room.
+
     Raises:
         ApiMisuse: ``opted-out``: somebody asked to write in clear, and the user has not answered.
         DataMissing: lists or bundles must be fetched first.
@@ -140,7 +149,8 @@ async def recipients_within(
         TrustUndecided: devices that the user must decide about or leave out.
     """
     everybody = sorted({*people, sessions.account}, key=str)
-    choice = _Choice(sessions, draft, own, frozenset(leaving_out), verified_only)
+    renewal = Renewal((await own_within(draft)).renewal)
+    choice = _Choice(sessions, draft, versions, renewal, frozenset(leaving_out), verified_only)
     for jid in everybody:
         ring = await ring_within(draft, jid)
         if ring.opted_out and jid != sessions.account and not in_room:
@@ -157,7 +167,7 @@ async def recipients_within(
             raise DataMissing("what devices publish must be fetched first", fetches=fetches)
     for ring in choice.recipients.rings:
         if ring.jid != sessions.account:
-            ring.check_downgrade(own.spoken(sessions.engines))
+            ring.check_downgrade(versions)
     if choice.undecided:
         raise TrustUndecided(
             "there are devices that nobody decided about",
@@ -193,13 +203,14 @@ class _Choice:
         self,
         sessions: OmemoSessions,
         draft: Draft,
-        own: OwnDevice,
+        versions: Collection[Version],
+        renewal: Renewal,
         leaving_out: frozenset[Device],
         verified_only: bool,
     ) -> None:
         self._draft = draft
-        self._renewal = Renewal(own.renewal)
-        self._spoken = own.spoken(sessions.engines)
+        self._renewal = renewal
+        self._versions = versions
         self._leaving_out = leaving_out
         self._verified_only = verified_only
         self._policy = sessions.ports.trust
@@ -212,11 +223,11 @@ class _Choice:
         """Consider all devices of one account."""
         self.recipients.rings.append(ring)
         self.incomplete |= not all(
-            is_recent(ring.listed.get(each), LIST_AGE, self._now) for each in self._spoken
+            is_recent(ring.listed.get(each), LIST_AGE, self._now) for each in self._versions
         )
-        for version in self._spoken:
+        for version in self._versions:
             devices = [
-                each for each in ring.devices if ring.version_of(each, self._spoken) is version
+                each for each in ring.devices if ring.version_of(each, self._versions) is version
             ]
             if devices:
                 ids = {each.id for each in devices}

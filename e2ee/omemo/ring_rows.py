@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from e2ee.draft import Draft
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.names import BareJid
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.bundle_record import bundle_from_record, bundle_to_record
 from e2ee.omemo.device import Device, IdentityFingerprint, parse_device_id
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import BUNDLE_AGE, in_seconds, is_recent
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_record import ring_from_record, ring_to_record
@@ -88,7 +88,9 @@ async def put_bundle(draft: Draft, device: Device, bundle: Bundle, now: datetime
     Raises:
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
-    for row, raw in await draft.scan(draft.row("bundle", bundle.version.name, str(device.jid))):
+    for row, raw in await draft.scan(
+        draft.row("omemo", "bundle", bundle.version.name, str(device.jid))
+    ):
         _, fetched, _ = bundle_from_record(raw)
         if not is_recent(fetched, BUNDLE_AGE, now):
             draft.remove(row)
@@ -140,12 +142,12 @@ def _no_owner() -> StoreFailed:
 
 
 def _ring_row(draft: Draft, jid: BareJid) -> Key:
-    return draft.row("ring", str(jid))
+    return draft.row("omemo", "ring", str(jid))
 
 
 def _bundle_row(draft: Draft, version: Version, device: Device) -> Key:
-    return draft.row("bundle", version.name, str(device.jid), str(device.id))
+    return draft.row("omemo", "bundle", version.name, str(device.jid), str(device.id))
 
 
 def _identity_row(draft: Draft, fingerprint: IdentityFingerprint) -> Key:
-    return draft.row("identity", fingerprint)
+    return draft.row("omemo", "identity", fingerprint)

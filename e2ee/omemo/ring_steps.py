@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Final
 
 from e2ee import ns
+from e2ee.draft import Draft
 from e2ee.key_events import KeyEvent, KeyNews, noted, outdated
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.known_device import KnownDevice
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_rows import drop_bundle, drop_owner, put_owner, put_ring

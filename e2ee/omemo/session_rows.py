@@ -17,11 +17,11 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Final
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.limits import MAX_ARCHIVED_SESSIONS, MAX_SKIPPED_CHAINS, MAX_SKIPPED_KEYS
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device, DeviceId
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import KeyExchange, Received, SkippedKey
 from e2ee.omemo.session import Session, SkippedChain
 from e2ee.omemo.session_record import (
@@ -69,7 +69,7 @@ async def sessions_within(
         StoreFailed: ``store-corrupt`` or ``store-too-new``.
     """
     sessions: dict[DeviceId, Session] = {}
-    for row, raw in await draft.scan(draft.row(_CURRENT, version.name, str(jid))):
+    for row, raw in await draft.scan(draft.row("omemo", _CURRENT, version.name, str(jid))):
         device = Device(jid, DeviceId(_number(row)))
         if device.id in ids:
             sessions[device.id] = session_from_record(raw, version, device)
@@ -239,7 +239,7 @@ def _put_keys(
 
 
 def _row(draft: Draft, what: str, version: Version, device: Device) -> Key:
-    return draft.row(what, version.name, str(device.jid), str(device.id))
+    return draft.row("omemo", what, version.name, str(device.jid), str(device.id))
 
 
 def _number(row: Key) -> int:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.omemo.device import IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.fields import read_octets, write_octets
 from e2ee.omemo.version import Version
 from e2ee.records import pack, unpack
@@ -71,4 +71,4 @@ def _row(
     draft: Draft, version: Version, fingerprint: IdentityFingerprint, ratchet_key: bytes
 ) -> Key:
     # By the first byte, so that what is read and written for each turn stays short.
-    return draft.row("turns", version.name, fingerprint, ratchet_key[:1].hex())
+    return draft.row("omemo", "turns", version.name, fingerprint, ratchet_key[:1].hex())

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.search import Document, Forgotten, Hit, Query
 from e2ee.storage import Change, Key, Put, Remove
 
 __all__ = ["Turn", "Turns", "deadline", "locked"]
@@ -76,6 +77,18 @@ class Turn:
         if type(limit) is not int or not 1 <= limit <= _MAX_PAGE:
             raise ApiMisuse(f"a page has 1 to {_MAX_PAGE} rows")
 
+    def check_search(self, query: Query, limit: int, after: Hit | None) -> None:
+        """Refuse to search after the end, what are no arguments, and empty pages.
+
+        Raises:
+            ApiMisuse: as said.
+        """
+        self._check_open()
+        if not isinstance(query, Query) or not (after is None or isinstance(after, Hit)):
+            raise ApiMisuse("a search takes a Query, and a Hit to go on from")
+        if type(limit) is not int or not 1 <= limit <= limits.MAX_HITS:
+            raise ApiMisuse(f"a page of hits has 1 to {limits.MAX_HITS}")
+
     def finish(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         """End the turn with ``changes``, which must lie within its scope, one for a key.
 
@@ -96,6 +109,27 @@ class Turn:
         if len({change.key for change in final}) != len(final):
             raise ApiMisuse("two changes of one key in a commit")
         return final
+
+    def finish_indexed(
+        self, changes: Sequence[Change], documents: Sequence[Document | Forgotten]
+    ) -> tuple[tuple[Change, ...], tuple[Document | Forgotten, ...]]:
+        """End the turn with ``changes`` and what becomes of the index; see :meth:`finish`.
+
+        Raises:
+            ApiMisuse: as ``search.SearchTransaction.commit`` says. The turn has ended nonetheless.
+        """
+        final = self.finish(changes)
+        if not isinstance(documents, Sequence):
+            raise ApiMisuse("documents are a sequence")
+        indexed = tuple(documents)
+        for document in indexed:
+            if not isinstance(document, Document | Forgotten):
+                raise ApiMisuse("what is indexed is a Document, or Forgotten")
+            _check_key(document.key)
+            self._check_inside(document.key)
+        if len({document.key for document in indexed}) != len(indexed):
+            raise ApiMisuse("two documents of one key in a commit")
+        return final, indexed
 
     def end(self) -> None:
         """End the turn; nothing can be asked any more."""

@@ -114,7 +114,9 @@ class Key:
         trailer = bytes((version, 0xFF)) + len(head).to_bytes(4)
         hashed = hashlib.new(_HASHES[digest], data + head + trailer).digest()
         signed = self._secret().sign(hashed)
-        body = head + b"\0\0" + hashed[:2] + _mpi(signed[:32]) + _mpi(signed[32:])
+        key_id = _subpacket(16, self._fingerprint()[-8:])  # without which GnuPG 2.2 finds no key
+        unhashed = len(key_id).to_bytes(2) + key_id
+        body = head + unhashed + hashed[:2] + _mpi(signed[:32]) + _mpi(signed[32:])
         return packet(2, body)
 
 

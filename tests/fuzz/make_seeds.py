@@ -24,6 +24,9 @@ from ox.elements import write_openpgp, write_pubkey
 from ox.engine import KeyHandle, Revocation, S2kCount
 from ox.engine_sequoia import SequoiaEngine
 from ox.packets import Tag, write_packet
+from spec_vectors.generator.signing import JULIETS
+from spec_vectors.generator.signing import signature as signature_of
+from tests.fuzz.item_signatures import STATED
 from tests.fuzz.targets import AEAD_KEY, DATA, JULIET, SEEDS
 from tests.support import seipd2
 from tests.support.forge import forged, new_rsa, one_pass_message
@@ -79,6 +82,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "entry": "<entry xmlns='http://www.w3.org/2005/Atom'><title>Roses</title></entry>",
         "feed": "<feed xmlns='http://www.w3.org/2005/Atom' xml:lang='en' xml:base='http://a.lit/'>"
         "<author><name>Juliet</name></author><entry xml:base='b'><id>urn:a:1</id></entry></feed>",
+    },
+    "item-signature": {
+        name: signature_of(JULIETS.sign(signed), said) for name, (said, signed) in STATED.items()
     },
     "jid": {
         "bare": "juliet@capulet.lit",

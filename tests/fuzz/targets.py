@@ -69,6 +69,7 @@ from signing.canonical import (
     trims,
     trims_as_libervia,
 )
+from tests.fuzz.item_signatures import item_signature
 from tests.support.openpgp import PASSPHRASE
 from tests.support.ox_keys import typed_code
 from tests.support.ox_world import World
@@ -378,6 +379,7 @@ TARGETS: dict[str, Target] = {
     "certificate": _certificate,
     "elements": _elements,
     "feed": _feed,
+    "item-signature": item_signature,
     "jid": _jid,
     "lexical": _lexical,
     "message": _message,

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from e2ee import ns
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode
 from e2ee.lexical import parse_time
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.device_list import DeviceList, ListedDevice
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import PreKey, SignedPreKey
 from e2ee.omemo.engine_oldmemo import OldmemoEngine
 from e2ee.omemo.engine_twomemo import TwomemoEngine

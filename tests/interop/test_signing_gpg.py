@@ -14,9 +14,8 @@ import pytest
 
 from e2ee import ns
 from e2ee.errors import ErrorCode
-from e2ee.history import ItemPlace
 from e2ee.lexical import encode_base64, format_time
-from e2ee.names import BareJid, ItemId, NodeAddress
+from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from signing.elements import Signature

@@ -11,8 +11,7 @@ import pytest
 from e2ee import ns
 from e2ee.attachments import Attachments
 from e2ee.errors import ErrorCode
-from e2ee.history import ItemPlace
-from e2ee.names import BareJid, ItemId, NodeAddress
+from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.trust import ManualTrust, TrustPolicy
 from e2ee.xmlparse import parse_xml
 from signing.profile import Ambiguity

@@ -8,25 +8,28 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 from rich.cells import cell_len
 
-from e2ee.effects import Affiliate, Affiliation, Publish, Unsubscribe
+from e2ee.effects import Affiliate, Affiliation, Unsubscribe
 from e2ee.errors import ErrorCode, StoreFailed
-from e2ee.names import BareJid, ItemId
+from e2ee.history import History
+from e2ee.names import BareJid, ItemId, NodeAddress
 from e2ee.outbox import queued
 from e2ee.storage import Store
 from e2ee.stores.memory import MemoryStore
 from e2ee.stores.sqlite import SqliteStore
-from e2ee.xmltree import Element
+from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption import EncryptedItem, NodeEncryption
+from signing import ItemSignatures, SignedItem, Unverifiable, Verdict, Verification
 from tests.support.source import ROOT
 from xmpp_e2ee.cli import main
 from xmpp_e2ee.client import Client
@@ -112,6 +115,10 @@ async def rehearsed() -> dict[str, Any]:
     return report.to_json()
 
 
+def _is_verified(found: Verification | Unverifiable) -> TypeGuard[Verification]:
+    return isinstance(found, Verification)
+
+
 def feed_file(folder: Path, *titles: str) -> Path:
     path = folder / "own.atom"
     entries = "".join(
@@ -135,7 +142,7 @@ class TestTheStory:
         assert report["server"]["sought"] > 300
         assert report["server"]["found"] == []
         assert report["server"]["sample"].startswith("<encrypted ")
-        assert len(report["checks"]) == 14
+        assert len(report["checks"]) == 25
 
     def test_it_is_told_readably(self) -> None:
         result = run()
@@ -145,10 +152,14 @@ class TestTheStory:
             "Romeo reads 12 entries",
             "花見 — a letter from Kyōto",
             "The notary read the whole contract",
+            "Signatures prove that Juliet wrote 12 of them.",
+            "Juliet wrote is trusted.",
+            "signature, but was moved.",
+            "Now, the Nurse is told, it is trusted:",
             "The server refuses him: forbidden.",
             "0 of 6 new ones",
             "bytes on the wire",
-            "14 of 14 checks hold.",
+            "25 of 25 checks hold.",
         ):
             assert words in result.stdout, words
         assert "\x1b" not in result.stdout
@@ -163,6 +174,27 @@ class TestTheStory:
         result = run(feed_file(tmp_path, "[bold]Prayer[/bold] :smile:", "[/]"))
         assert result.exit_code == 0
         assert "[bold]Prayer[/bold] :smile:" in result.stdout
+
+    @pytest.mark.parametrize(
+        ("entry", "signed"),
+        [
+            ("<entry xmlns='{a}'>\n <title> spaced </title>\n</entry>", True),
+            ("<a:entry xmlns:a='{a}' xmlns:m='m:'><a:title>prefixed</a:title></a:entry>", True),
+            ("<entry xmlns='{a}' xmlns:m='m:' m:n='1'><title>foreign</title></entry>", False),
+            ("<entry xmlns='{a}'><title type='a&#10;b'>line end</title></entry>", False),
+        ],
+    )
+    def test_what_cannot_be_signed_is_published_all_the_same(
+        self, tmp_path: Path, entry: str, signed: bool
+    ) -> None:
+        path = tmp_path / "entry.atom"
+        path.write_text(entry.format(a=ATOM), encoding="utf-8")
+        report = played(path)
+        assert report["ok"]
+        (check,) = [
+            check for check in report["checks"] if check["name"] == "romeo-verifies-everything"
+        ]
+        assert check["found"] == (2 if signed else 0)
 
     def test_a_feed_of_one_entry_is_repeated(self, tmp_path: Path) -> None:
         assert played(feed_file(tmp_path, "Alone"))["items"] == 2
@@ -256,15 +288,52 @@ class TestSabotage:
     async def test_a_telling_item_id(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One that is derived from the content tells the service about it (N-20)."""
 
-        async def publish(self: Client, node: NodeEncryption, payload: Element) -> ItemId:
-            item_id = ItemId(title_of(payload))
-            await self.perform(Publish(node.address, item_id, await node.encrypt(payload)))
-            return item_id
+        titles = iter([title_of(each) for each in read_feed(EXAMPLE).entries])
+        genuine = Client.new_item_id
 
-        monkeypatch.setattr(Client, "publish", publish)
+        def telling(self: Client) -> ItemId:
+            return ItemId(next(titles, genuine(self)))
+
+        monkeypatch.setattr(Client, "new_item_id", telling)
         report = await rehearsed()
         assert failed(report) == {"server-finds-nothing"}
         assert "Counting things in July" in report["server"]["found"]
+
+    async def test_a_reader_who_believes_every_signature(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        genuine = ItemSignatures.verify_many
+
+        async def credulous(*arguments: Any) -> list[Verification | Unverifiable]:
+            found = await genuine(*arguments)
+            return [replace(each, verdict=Verdict.TRUSTED) for each in found if _is_verified(each)]
+
+        monkeypatch.setattr(ItemSignatures, "verify_many", credulous)
+        assert failed(await rehearsed()) == {
+            "forged-post-is-recognised",
+            "announcement-waits-for-romeo",
+        }
+
+    async def test_a_reader_who_remembers_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(History, "changes", lambda self: [])
+        assert failed(await rehearsed()) == {"moved-post-is-recognised"}
+
+    async def test_an_owner_who_signs_the_cipher_text(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or anything but what members read (Q-12)."""
+        genuine = ItemSignatures.sign
+
+        async def sign(
+            self: ItemSignatures, payload: Element, node: NodeAddress, *, beside: Sequence[BareJid]
+        ) -> SignedItem:
+            other = payload if beside else element("urn:example:other", "other")
+            return replace(await genuine(self, other, node, beside=beside), payload=payload)
+
+        monkeypatch.setattr(ItemSignatures, "sign", sign)
+        missed = failed(await rehearsed())
+        assert {"genuine-post-is-recognised", "romeo-verifies-everything"} <= missed
+        assert "romeo-reads-everything" not in missed
 
     async def test_a_store_of_the_server_that_loses_an_item(
         self, monkeypatch: pytest.MonkeyPatch
@@ -284,7 +353,7 @@ class TestSabotage:
         result = run()
         assert result.exit_code == 1
         assert "FAILED  new items that Tybalt was notified of: 6, must be 0" in result.stdout
-        assert "13 of 14 checks hold." in result.stdout
+        assert "24 of 25 checks hold." in result.stdout
 
 
 class TestEndings:
@@ -334,7 +403,7 @@ class TestProcess:
     def test_it_runs(self) -> None:
         done = subprocess.run([*CLI, "demo"], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "14 of 14 checks hold." in done.stdout
+        assert "25 of 25 checks hold." in done.stdout
 
     def test_ctrl_c_ends_it_and_leaves_nothing(self, tmp_path: Path) -> None:
         environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}

@@ -23,12 +23,12 @@ from signing.readings import Reading, signed_bytes
 from signing.signatures import ItemSignatures
 from signing.verdict import Verdict
 from signing.verifying import SignedBy, find_signatures
-from tests.signing.test_profile import PAIRS
 from tests.support.forge import (
     SignatureKind,
     one_pass_message,
     sign,
 )
+from tests.support.item_pairs import PAIRS
 from tests.support.ox_world import refused
 from tests.support.signed_items import (
     JULIET,

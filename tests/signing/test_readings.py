@@ -5,17 +5,22 @@ Rule: bytes only; that Libervia's are these is in ``test_libervia_bytes.py``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
+from hypothesis import assume, given
 
 from e2ee import ns
+from e2ee.errors import ApiMisuse
 from e2ee.names import BareJid
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
+from signing.canonical import canonical
 from signing.elements import Extra, Statement
 from signing.profile import ambiguities, bare_item, readings_for
-from signing.readings import Reading, signed_bytes, wrapper
+from signing.readings import Reading, signed_bytes
+from tests.support.xml import elements
 
 SERVICE = BareJid.parse("pubsub.capulet.example")
 JULIET, ROMEO = BareJid.parse("juliet@capulet.example"), BareJid.parse("romeo@montague.example")
@@ -91,7 +96,8 @@ def test_q_10_the_order_of_trying_makes_no_difference(text: str) -> None:
 @pytest.mark.parametrize("reading", Reading)
 def test_extras_stand_where_they_stood(reading: Reading) -> None:
     statement = Statement(STATEMENT.stamp, STATEMENT.signers, (EXTRA,))
-    names = [child.name for child in wrapper(item("<p/>"), SERVICE, statement, reading).elements]
+    signed = parse_xml(signed_bytes(item("<p/>"), SERVICE, statement, reading))
+    names = [child.name for child in signed.elements]
     assert names == ["to", "time", "signer", "extra", "signer", "item"]
 
 
@@ -110,6 +116,13 @@ def test_other_readings_are_for_plain_items_and_statements() -> None:
     assert readings_for(item(plain, " xml:lang='en'"), STATEMENT) == tuple(Reading)
 
 
-def test_the_payload_that_is_wrapped_is_the_very_tree() -> None:
-    wrapped = item("<p xmlns='urn:x'/>")
-    assert wrapper(wrapped, SERVICE, STATEMENT).elements[-1].elements[0] is wrapped.elements[0]
+@given(elements())
+def test_an_item_has_one_form_inside_of_its_wrapper_and_alone(tree: Element) -> None:
+    """Made apart and put together, as if the whole had been made canonical at once."""
+    wrapped = element(ns.PUBSUB, "item", {}, tree)
+    try:
+        signed = signed_bytes(wrapped, SERVICE, STATEMENT)
+    except ApiMisuse:
+        assume(False)
+    whole = parse_xml(signed_bytes(item("<p/>"), SERVICE, STATEMENT))
+    assert canonical(replace(whole, children=(*whole.children[:-1], wrapped))) == signed

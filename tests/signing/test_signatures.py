@@ -9,7 +9,15 @@ import pytest
 
 from e2ee import ns
 from e2ee.attachments import Attachments
-from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, TrustUndecided
+from e2ee.errors import (
+    ApiMisuse,
+    DataMissing,
+    EngineFailed,
+    ErrorCode,
+    PeerMisbehaved,
+    StoreFailed,
+    TrustUndecided,
+)
 from e2ee.history import Sighting
 from e2ee.limits import MAX_SIGNERS
 from e2ee.names import BareJid
@@ -18,14 +26,27 @@ from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from ox.detached import KeyState
+from ox.engine import Signed
 from signing import FEATURES, ItemSignatures, SignedBy, find_signatures
-from signing.elements import Signature
+from signing.elements import Extra, Signature
 from signing.policy import all_of, any_of, every_signature
 from signing.readings import Reading
 from signing.verdict import Uncovered, Unverifiable, Verdict
 from signing.verifying import FetchedItem
-from tests.support.ox_world import dump
-from tests.support.signed_items import NODE, PLACE, Scene, at, item_of, post, stated, xml_of
+from tests.support.hooked_store import HookedStore, Moment
+from tests.support.ox_world import dump, refused
+from tests.support.signed_items import (
+    NODE,
+    NURSE,
+    PLACE,
+    Scene,
+    at,
+    item_of,
+    post,
+    refusal,
+    stated,
+    xml_of,
+)
 
 
 class TestSigning:
@@ -134,9 +155,9 @@ class TestVerifying:
             assert found.signers[0].code is ErrorCode.DATA_MISSING
             assert found.missing == await signatures.missing([by])
             assert len(found.missing) == 1
-            with pytest.raises(PeerMisbehaved) as caught:
+            with pytest.raises(DataMissing) as caught:
                 found.require()
-            assert caught.value.code is ErrorCode.DATA_MISSING
+            assert caught.value.fetches == found.missing
             for fetch in found.missing:
                 await scene.nurse.ox.feed(fetch, scene.world.nodes[fetch.address])
         assert await signatures.missing([by]) == ()
@@ -200,6 +221,35 @@ class TestVerifying:
             Sighting.MOVED,
             Sighting.SAME,
         ]
+
+    async def test_what_the_engine_fails_at_is_not_valid(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        item = item_of(post())
+        by = scene.signed(scene.juliet, item)
+
+        async def fails(*_: object) -> Signed:
+            raise EngineFailed("sequoia", "it panicked")
+
+        monkeypatch.setattr(scene.nurse.ox.engine, "verify", fails)
+        assert refusal(await scene.verify(item, by)) is ErrorCode.ENGINE_FAILED
+
+    @pytest.mark.parametrize("fails_at", [Moment.ENTER, Moment.GET, Moment.BEFORE_COMMIT])
+    async def test_what_cannot_be_remembered_is_not_told(
+        self, scene: Scene, fails_at: Moment
+    ) -> None:
+        item = item_of(post())
+        by = scene.signed(scene.juliet, item)
+
+        async def fails(moment: Moment) -> None:
+            if moment is fails_at:
+                raise StoreFailed(ErrorCode.STORE_FULL, "no space is left")
+
+        store = HookedStore(scene.nurse.store, fails)
+        unlucky = scene.world.stranger(NURSE, store=store)
+        async with refused(ErrorCode.STORE_FULL, scene.nurse):
+            await scene.verify(item, by, reader=unlucky)
+        assert (await scene.verify(item, by)).sighting is Sighting.FIRST
 
     async def test_other_attributes_of_the_item_are_signed(self, scene: Scene) -> None:
         item = item_of(post())
@@ -323,6 +373,17 @@ class TestTogether:
             with pytest.raises(PeerMisbehaved) as caught:
                 await self.co_signed(scene, item, first)
             assert caught.value.code is ErrorCode.AMBIGUOUS
+
+    async def test_nothing_that_says_more_than_we_understand(self, scene: Scene) -> None:
+        item = item_of(post())
+        plain = stated(scene.juliet, scene.romeo)
+        statement = replace(plain, extras=(Extra(3, element("urn:x", "oath")),))
+        first = scene.signed(scene.juliet, item, statement)
+        with pytest.raises(PeerMisbehaved) as caught:
+            await self.co_signed(scene, item, first)
+        assert caught.value.code is ErrorCode.UNSUPPORTED_ALGORITHM
+        second = scene.signed(scene.romeo, item, statement)
+        assert (await scene.verify(item, first, second)).require()
 
     async def test_nothing_by_a_key_that_waits_for_a_decision(self, scene: Scene) -> None:
         item, first = await self.asked(scene)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.omemo import empty_messages, inbox
 from e2ee.omemo.device import DeviceId
 from e2ee.omemo.device_keys import next_key
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import Payload
 from e2ee.omemo.message import DeviceKey, EncryptedMessage, read_encrypted
 from e2ee.omemo.session import Session

@@ -21,6 +21,7 @@ from typing import Final
 import pytest
 
 from e2ee.arrival import Arrival
+from e2ee.draft import Draft
 from e2ee.effects import Send
 from e2ee.errors import (
     CannotDecrypt,
@@ -33,7 +34,6 @@ from e2ee.errors import (
 from e2ee.limits import MAX_ENVELOPE_AGE
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.encrypting import Encrypted
 from e2ee.omemo.inbox import id_of
 from e2ee.omemo.known_device import BUNDLE_AGE

@@ -5,12 +5,12 @@ Rule: looks by the face that programs use; nothing is altered past it.
 
 from __future__ import annotations
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode
 from e2ee.key_events import KeyNews
 from e2ee.omemo import peers
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.identities import identify_within
 from e2ee.omemo.known_device import KnownDevice
 from e2ee.omemo.version import Version, bundle_fetch

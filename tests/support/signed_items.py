@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 
 from e2ee import ns
 from e2ee.errors import ErrorCode
-from e2ee.history import ItemPlace
 from e2ee.lexical import format_time
-from e2ee.names import BareJid, ItemId, NodeAddress
+from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.storage import Put
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
@@ -30,6 +29,7 @@ from tests.support.ox_world import Person, World, dump
 __all__ = [
     "JULIET",
     "NODE",
+    "NURSE",
     "PLACE",
     "TYBALT",
     "Scene",

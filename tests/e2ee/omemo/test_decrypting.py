@@ -8,13 +8,13 @@ import pytest
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.effects import Publish, Send
 from e2ee.errors import DataMissing, ErrorCode
 from e2ee.names import Jid
 from e2ee.omemo import decrypting, inbox, peers
 from e2ee.omemo.device import DeviceId
 from e2ee.omemo.device_keys import next_key
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.opened import TransportedKey
 from e2ee.omemo.opt_out import OptOut

@@ -9,13 +9,13 @@ import pytest
 
 from e2ee import limits, ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, E2eeError, ErrorCode
 from e2ee.lexical import decode_base64
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import decrypting, encrypting, own_device, peers
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, DeviceId
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.opt_out import OptOut
 from e2ee.omemo.recipients import Outcome
 from e2ee.omemo.ring_rows import bundle_within

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from e2ee import ns
+from e2ee.draft import Draft
 from e2ee.effects import Send
 from e2ee.errors import ApiMisuse, E2eeError, ErrorCode, StoreFailed
 from e2ee.omemo import encrypting, own_device
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.empty_messages import queue_empty, renew_session
 from e2ee.omemo.encrypting import Encrypted
 from e2ee.omemo.recipients import Outcome

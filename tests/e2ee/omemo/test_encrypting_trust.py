@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2ee import limits
+from e2ee.draft import Draft
 from e2ee.errors import E2eeError, ErrorCode, TrustUndecided
 from e2ee.names import BareJid, ItemId
 from e2ee.omemo import encrypting, peers
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.recipients import DeviceReport, Outcome
 from e2ee.omemo.ring_rows import bundle_within, put_bundle
 from e2ee.omemo.session_rows import session_within

@@ -9,12 +9,12 @@ from random import Random
 import pytest
 
 from e2ee import ns
+from e2ee.draft import Draft
 from e2ee.errors import CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyNews
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import decrypting, message, peers
 from e2ee.omemo.device import DeviceId
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import Payload
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.own_rows import own_within, put_own

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import decrypting, maintenance, session_rows
 from e2ee.omemo.device import DeviceId
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.version import Version
 from tests.support.hooked_store import waiting
 from tests.support.omemo_letters import (

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.effects import Publish, Send
 from e2ee.errors import ErrorCode
 from e2ee.omemo import decrypting, inbox, maintenance, peers
 from e2ee.omemo.bundle import Bundle
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import KeyExchange
 from e2ee.omemo.message import DeviceKey
 from e2ee.omemo.own_rows import own_within

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, PeerMisbehaved, StoreFailed
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.omemo import decrypting, inbox
 from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.inbox_record import opened_from_record, opened_to_record
 from e2ee.omemo.opened import OpenedMessage, TransportedKey
 from e2ee.omemo.version import Version
@@ -283,7 +283,7 @@ async def test_o_35_a_damaged_message_is_no_other(old: bytes, new: bytes) -> Non
 async def test_o_35_a_damaged_count_is_no_fresh_start(pair: Pair) -> None:
     """The order of what waits would be lost."""
     async with pair.bob.store.exclusive(pair.bob.sessions.scope) as tx:
-        row = Draft(tx, pair.bob.jid).row("inbox-count")
+        row = Draft(tx, pair.bob.jid).row("omemo", "inbox-count")
     await pair.bob.write(Put(row, b'{"count":"1","format":1,"kind":"omemo-inbox-count"}'))
     encrypted = (await pair.alice.encrypt(pair.bob)).elements[0]
     async with refused(ErrorCode.STORE_CORRUPT, pair.bob):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.effects import Publish
 from e2ee.errors import E2eeError, ErrorCode, StoreFailed
 from e2ee.omemo.bundle import Bundle
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.maintenance import catch_up, caught_up, maintain
 from e2ee.omemo.own_bundle import publish_changed_bundles
 from e2ee.omemo.own_device import own_device

@@ -16,11 +16,11 @@ import pytest
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.errors import E2eeError, EngineFailed, StoreFailed
 from e2ee.names import BareJid, Jid
 from e2ee.omemo import decrypting
 from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import (
     Agreement,
     Chain,

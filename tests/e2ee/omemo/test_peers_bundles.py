@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.key_events import KeyNews
 from e2ee.names import BareJid, Fetch, ItemId, Jid, NodeAddress
 from e2ee.omemo import peers
 from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.ring_rows import bundle_within
 from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
 from e2ee.trust import Trust

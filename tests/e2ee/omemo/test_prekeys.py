@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.effects import Publish
 from e2ee.errors import ErrorCode
 from e2ee.omemo import prekeys
 from e2ee.omemo.bundle import Bundle
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.maintenance import catch_up, caught_up, maintain
 from e2ee.omemo.own_bundle import publish_changed_bundles
 from e2ee.omemo.own_rows import keys_within, pre_keys_within

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.limits import MAX_DEVICES
 from e2ee.names import BareJid
@@ -17,7 +18,6 @@ from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.bundle_record import bundle_from_record, bundle_to_record
 from e2ee.omemo.device import Device, DeviceId, IdentityFingerprint
 from e2ee.omemo.device_list import DeviceList, ListedDevice
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.ring import DeviceRing
 from e2ee.omemo.ring_record import ring_from_record, ring_to_record
 from e2ee.omemo.ring_rows import (
@@ -70,7 +70,7 @@ async def test_a_ring_is_read_as_it_was_written(draft: Draft) -> None:
 
 
 async def test_o_35_a_ring_in_anothers_place(draft: Draft) -> None:
-    draft.put(draft.row("ring", str(JULIET)), ring_to_record(rich_ring()))
+    draft.put(draft.row("omemo", "ring", str(JULIET)), ring_to_record(rich_ring()))
     with pytest.raises(StoreFailed) as caught:
         await ring_within(draft, JULIET)
     assert caught.value.code is ErrorCode.STORE_CORRUPT
@@ -187,7 +187,7 @@ async def test_o_35_a_damaged_owner(draft: Draft) -> None:
         pack("omemo-identity", 1, {"jid": "ROMEO@montague.lit", "id": "1"}),
         pack("omemo-identity", 1, {"jid": str(ROMEO), "id": "0"}),
     ):
-        draft.put(draft.row("identity", NAME), record)
+        draft.put(draft.row("omemo", "identity", NAME), record)
         with pytest.raises(StoreFailed) as caught:
             await owner_within(draft, NAME)
         assert caught.value.code is ErrorCode.STORE_CORRUPT
@@ -220,15 +220,15 @@ class TestBundles:
         for each in range(1, 4):
             await put_bundle(draft, Device(ROMEO, DeviceId(each)), bundle(), NOW)
         await put_bundle(draft, PHONE, bundle(), NOW + timedelta(minutes=9))
-        assert len(await draft.scan(draft.row("bundle"))) == 3
+        assert len(await draft.scan(draft.row("omemo", "bundle"))) == 3
         await put_bundle(draft, PHONE, bundle(), NOW + timedelta(minutes=10))
-        assert len(await draft.scan(draft.row("bundle"))) == 1
+        assert len(await draft.scan(draft.row("omemo", "bundle"))) == 1
 
     async def test_o_35_one_in_anothers_place(self, draft: Draft) -> None:
         await put_bundle(draft, PHONE, bundle(), NOW)
-        record = await draft.get(draft.row("bundle", "TWO", str(ROMEO), "1"))
+        record = await draft.get(draft.row("omemo", "bundle", "TWO", str(ROMEO), "1"))
         assert record is not None
-        draft.put(draft.row("bundle", "LEGACY", str(ROMEO), "1"), record)
+        draft.put(draft.row("omemo", "bundle", "LEGACY", str(ROMEO), "1"), record)
         with pytest.raises(StoreFailed) as caught:
             await bundle_within(draft, Version.LEGACY, PHONE, NOW)
         assert caught.value.code is ErrorCode.STORE_CORRUPT

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.limits import MAX_ARCHIVED_SESSIONS, MAX_SKIPPED_CHAINS, MAX_SKIPPED_KEYS
 from e2ee.names import BareJid
 from e2ee.omemo.device import Device, DeviceId
-from e2ee.omemo.draft import Draft
 from e2ee.omemo.engine import Received, SkippedKey
 from e2ee.omemo.session import Session
 from e2ee.omemo.session_rows import (
@@ -52,7 +52,7 @@ class Rows:
 
     async def dump(self, *parts: str) -> dict[Key, bytes]:
         async with self.draft() as draft:
-            return dict(await draft.scan(draft.row(*parts)))
+            return dict(await draft.scan(draft.row("omemo", *parts)))
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ async def test_o_35_lost_message_keys_are_damage(rows: Rows) -> None:
     async with rows.draft() as draft:
         after = await take_in(draft, session(0), received(*passed(1, range(3))), None)
     async with rows.draft() as draft:
-        for key in await draft.scan(draft.row("skipped")):
+        for key in await draft.scan(draft.row("omemo", "skipped")):
             draft.remove(key[0])
     async with rows.draft() as draft:
         with pytest.raises(StoreFailed) as caught:
