@@ -69,7 +69,7 @@ GROUPCHAT: Final = SceProfile(rpad=True, from_=True, to=True)
 """XEP-0384 §5.5.1 in rooms: ``<to/>`` keeps group messages and private ones apart."""
 
 ITEM: Final = SceProfile(rpad=True)
-"""XEP-0477 names no affix, and Libervia 0.9 writes no sender: the session tells whose item it is."""
+"""XEP-0477 names no affixes. Libervia 0.9 writes no sender; whose it is, the session tells."""
 
 
 @dataclass(frozen=True, slots=True)

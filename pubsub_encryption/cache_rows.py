@@ -21,7 +21,7 @@ from typing import Final
 
 from e2ee.draft import Draft
 from e2ee.errors import ErrorCode, StoreFailed
-from e2ee.names import ItemId, ItemPlace, NodeAddress
+from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.search import Forgotten
 from e2ee.storage import Key
 from pubsub_encryption.cache_policy import CachePolicy
@@ -85,13 +85,13 @@ class CacheRows:
         raw = ItemRecord(item, number).to_record()
         await self.remove(item.place)
         turn = TurnRecord(item.place, len(raw), item.stored)
+        await self._add(item.place.node, 1, turn.size, last=number)
         for key in self._turn_keys(item.place, _ONLY if item.is_only_copy else _AGAIN, number):
             self._draft.put(key, turn.to_record())
         key = self._item_key(item.place)
         self._draft.put(key, raw)
         if self._is_indexed:
             self._draft.index(document_of(key, item))
-        await self._add(item.place.node, 1, turn.size, last=number)
         await self._trim_node(item.place.node)
         await self.trim(item.stored)
 
@@ -203,6 +203,11 @@ class CacheRows:
         return NodeCount() if raw is None else NodeCount.from_record(raw)
 
     # -- keys
+
+    def place_at(self, key: Key) -> ItemPlace:
+        """Return the place of the item that is kept at ``key``."""
+        service, node, item_id = key[-3:]
+        return ItemPlace(NodeAddress(BareJid.parse(service), node), ItemId(item_id))
 
     def _row(self, *parts: str) -> Key:
         return self._draft.row("cache", *parts)

@@ -15,7 +15,7 @@ from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.node_secret import NodeSecret
 from pubsub_encryption.sharing import load_keychain
 
-__all__ = ["keychain_within", "secret_in_use", "trusted"]
+__all__ = ["keychain_to_read", "keychain_within", "secret_in_use", "trusted"]
 
 
 async def keychain_within(tx: Transaction, ox: OxAccount, address: NodeAddress) -> Keychain:
@@ -33,6 +33,16 @@ async def keychain_within(tx: Transaction, ox: OxAccount, address: NodeAddress) 
             rule="XEP-0473 §5.2",
         )
     return keychain
+
+
+async def keychain_to_read(tx: Transaction, ox: OxAccount, address: NodeAddress) -> Keychain:
+    """Return what the account can read a node with, perhaps nothing: it may be one like any other.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` or ``store-too-new``.
+    """
+    keychain = await load_keychain(tx, ox, address)
+    return keychain or Keychain(address, address.service, frozenset())
 
 
 async def trusted(tx: Transaction, ox: OxAccount, keychain: Keychain) -> Keychain:

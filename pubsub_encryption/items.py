@@ -13,7 +13,7 @@ from typing import Final
 
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
-from e2ee.names import SecretId
+from e2ee.names import NodeAddress, SecretId
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from e2ee.xmlwrite import write_xml
@@ -28,6 +28,7 @@ __all__ = [
     "ItemResult",
     "OpenedItem",
     "UnreadableItem",
+    "check_place",
     "open_items",
     "seal_item",
 ]
@@ -128,7 +129,7 @@ async def open_items(
     secrets: dict[int, tuple[NodeSecret, bytes]] = {}
     for index, (payload, arrival) in enumerate(items):
         try:
-            _check_place(keychain, arrival)
+            check_place(keychain.address, arrival)
             if not EncryptedItem.is_encrypted(payload):
                 results[index] = ClearItem(payload, arrival)
                 continue
@@ -148,8 +149,13 @@ async def open_items(
     return tuple(results[index] for index in range(len(items)))
 
 
-def _check_place(keychain: Keychain, arrival: Arrival) -> None:
-    if arrival.kind is not StanzaKind.ITEM or arrival.node != keychain.address:
+def check_place(address: NodeAddress, arrival: Arrival) -> None:
+    """Check that an item stood in the node of this address.
+
+    Raises:
+        PeerMisbehaved: ``context-mismatch``.
+    """
+    if arrival.kind is not StanzaKind.ITEM or arrival.node != address:
         raise PeerMisbehaved(
             ErrorCode.CONTEXT_MISMATCH,
             "this did not stand in the node of this keychain",

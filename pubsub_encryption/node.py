@@ -27,7 +27,12 @@ from e2ee.renewal import renewal_within
 from e2ee.xmltree import Element
 from ox.account import OxAccount
 from pubsub_encryption.elements import Reason
-from pubsub_encryption.in_use import keychain_within, secret_in_use, trusted
+from pubsub_encryption.in_use import (
+    keychain_to_read,
+    keychain_within,
+    secret_in_use,
+    trusted,
+)
 from pubsub_encryption.items import (
     ClearItem,
     ItemResult,
@@ -118,9 +123,7 @@ class NodeEncryption:
             items: payload elements with where each was found.
         """
         async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
-            keychain = await load_keychain(tx, self.ox, self.address)
-        if keychain is None:  # a node like any other, of which we know no secret yet
-            keychain = Keychain(self.address, self.address.service, frozenset())
+            keychain = await keychain_to_read(tx, self.ox, self.address)
         return await open_items(self.ox.engine, keychain, items)
 
     # -- the owner's part

@@ -11,7 +11,7 @@ from typing import Final
 from e2ee import ns
 from e2ee.attachment_nodes import attachment_node
 from e2ee.attachments import Attachments
-from e2ee.effects import ACCESS_MODEL, PUBLISH_MODEL, Create, Retract
+from e2ee.effects import ACCESS_MODEL, PUBLISH_MODEL, Create
 from e2ee.history import Sighting
 from e2ee.names import ItemId, ItemPlace, NodeAddress
 from e2ee.xmltree import Element, element
@@ -58,7 +58,7 @@ async def forge_a_post(
         f" is {_verdict(false)}. The third bears Juliet's signature, but was {_sighting(again)}."
     )
     for place in places:
-        await juliet.client.perform(Retract(node, place.item_id))
+        await juliet.retract(place.item_id)
     return (
         _check(
             "genuine-post-is-recognised",

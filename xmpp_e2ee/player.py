@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.effects import Retract
 from e2ee.errors import ApiMisuse, E2eeError
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.ports import Ports
@@ -117,6 +118,12 @@ class Player:
         item_id = await self.signed.publish(entry)
         await self.flush()
         return item_id
+
+    async def retract(self, item_id: ItemId) -> None:
+        """Delete one entry, and what is attached to it."""
+        await self.client.perform(Retract(self.blog.address, item_id))
+        await self.blog.close_attachments(item_id)
+        await self.flush()
 
     async def subscribe(self) -> None:
         """Ask to be notified of new entries."""

@@ -16,7 +16,7 @@ from e2ee.lexical import parse_time
 from e2ee.names import BareJid, Jid
 from e2ee.xmltree import Element
 
-__all__ = ["Delivery", "unwrap"]
+__all__ = ["Delivery", "unwrap", "unwrap_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,31 @@ def unwrap(stanza: Element, account: BareJid) -> Delivery:
             inner = forwarded.only(ns.CLIENT, "message", rule="XEP-0297 §3")
             return _delivery(inner, _stamp(forwarded, account))
     return _delivery(stanza, _stamp(stanza, account))
+
+
+def unwrap_result(stanza: Element, account: BareJid) -> Delivery | None:
+    """Take a message out of a result of ``account``'s own archive; ``None`` where it is no result.
+
+    A stanza without ``from`` is from the account itself (RFC 6120 §8.1.2.1), and so are the results
+    of its archive (XEP-0313 §4.2).
+
+    Raises:
+        PeerMisbehaved: ``malformed``, also where the archive does not say when it stored the
+            message; ``forbidden`` for a result of any other archive (XEP-0313 §8).
+    """
+    result = stanza.optional(ns.MAM, "result", rule="XEP-0313 §4.2")
+    if result is None:
+        return None
+    from_, to = stanza.get("from"), stanza.get("to")
+    foreign = from_ is not None and Jid.parse(from_) != Jid(account)
+    if foreign or (to is not None and Jid.parse(to).bare != account):
+        raise PeerMisbehaved(
+            ErrorCode.FORBIDDEN, "a result of somebody else's archive", rule="XEP-0313 §8"
+        )
+    forwarded = result.only(ns.FORWARD, "forwarded", rule="XEP-0297 §3")
+    delay = forwarded.only(ns.DELAY, "delay", rule="XEP-0313 §4.2")
+    stamp = parse_time(delay.require("stamp", rule="XEP-0203 §3"))
+    return _delivery(forwarded.only(ns.CLIENT, "message", rule="XEP-0297 §3"), stamp)
 
 
 def _delivery(message: Element, stamp: datetime | None) -> Delivery:

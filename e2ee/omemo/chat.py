@@ -7,15 +7,17 @@ decrypted: a message that was is kept.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
+from e2ee.draft import Draft
 from e2ee.eme import is_encrypted
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import BareJid
+from e2ee.omemo.decrypting import decrypt_within
 from e2ee.omemo.device import Device
 from e2ee.omemo.opened import OpenedMessage
 from e2ee.omemo.recipients import DeviceReport
@@ -27,13 +29,23 @@ from e2ee.xmltree import Element, element
 if TYPE_CHECKING:
     from e2ee.omemo.sessions import OmemoSessions
 
-__all__ = ["FALLBACK", "FEATURES", "OpenedChat", "SealedChat", "open_message", "seal_message"]
+__all__ = [
+    "FALLBACK",
+    "FEATURES",
+    "OpenedChat",
+    "SealedChat",
+    "open_message",
+    "open_message_within",
+    "seal_message",
+]
 
 FEATURES: Final = (f"{Version.TWO.devices_node}+notify", ns.EME)
 """Service discovery features of a client that uses this in version 2 (XEP-0384 §5.3, XEP-0380)."""
 
 FALLBACK: Final = "This message is encrypted using OMEMO."
 """What the body in clear says to those who cannot read the message (XEP-0380 §3)."""
+
+_Decrypt = Callable[[Element, Arrival], Awaitable[OpenedMessage]]
 
 _RULE: Final = "XEP-0384 §5.5"
 _STORE: Final = element(ns.HINTS, "store")
@@ -129,6 +141,30 @@ async def open_message(
         ApiMisuse: more than could be the children of a stanza; and as ``OmemoSessions.decrypt``.
         CannotDecrypt, DataMissing: as ``OmemoSessions.decrypt``.
     """
+    return await _opened(sessions, children, arrival, room, sessions.decrypt)
+
+
+async def open_message_within(
+    sessions: OmemoSessions, draft: Draft, children: Sequence[Element], arrival: Arrival
+) -> OpenedChat:
+    """As :func:`open_message`, of what comes from no room, in a draft of the caller.
+
+    Call ``publish_changed_bundles`` before the draft is committed; see ``decrypt_within``.
+    """
+
+    async def decrypt(encrypted: Element, arrival: Arrival) -> OpenedMessage:
+        return await decrypt_within(sessions, draft, encrypted, arrival)
+
+    return await _opened(sessions, children, arrival, None, decrypt)
+
+
+async def _opened(
+    sessions: OmemoSessions,
+    children: Sequence[Element],
+    arrival: Arrival,
+    room: RoomRoster | None,
+    decrypt: _Decrypt,
+) -> OpenedChat:
     found: dict[Version, Element] = {}
     for child in children:
         version = _version(child)
@@ -140,7 +176,7 @@ async def open_message(
         raise PeerMisbehaved(ErrorCode.NOT_ENCRYPTED, "a message without OMEMO", rule=_RULE)
     _check_room(arrival, room)
     stanza = element(ns.CLIENT, "message", None, *children)
-    opened = await _decrypt(sessions, found, arrival)
+    opened = await _newest(found, arrival, decrypt)
     beside = tuple(
         child
         for child in outside(stanza, found[opened.version])
@@ -149,16 +185,16 @@ async def open_message(
     return OpenedChat(opened, beside)
 
 
-async def _decrypt(
-    sessions: OmemoSessions, found: dict[Version, Element], arrival: Arrival
+async def _newest(
+    found: dict[Version, Element], arrival: Arrival, decrypt: _Decrypt
 ) -> OpenedMessage:
     newest, *older = sorted(found, key=list(Version).index)
     try:
-        return await sessions.decrypt(found[newest], arrival)
+        return await decrypt(found[newest], arrival)
     except PeerMisbehaved as error:
         if error.code is not ErrorCode.NOT_FOR_US or not older:
             raise
-    return await sessions.decrypt(found[older[0]], arrival)
+    return await decrypt(found[older[0]], arrival)
 
 
 def _check_room(arrival: Arrival, room: RoomRoster | None) -> None:

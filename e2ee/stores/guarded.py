@@ -21,12 +21,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from e2ee.anchor import Anchor
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.primitives import NativePrimitives
 from e2ee.records import pack, unpack
+from e2ee.search import (
+    Document,
+    Forgotten,
+    Hit,
+    Query,
+    SearchTransaction,
+    is_searchable,
+)
 from e2ee.storage import Change, Key, Put, Store, Transaction
 from e2ee.stores.turns import Turn
 
@@ -53,6 +61,8 @@ class GuardedStore:
 
     It finds that a store was put back whole. Whoever writes to the inner store can put back all the
     rows of an account but the guard's own, and nothing here finds that.
+
+    It is searchable when the inner one is; a commit of documents alone is one of their accounts.
     """
 
     def __init__(self, inner: Store, anchor: Anchor) -> None:
@@ -60,8 +70,13 @@ class GuardedStore:
         self._inner = inner
         self._guard = _Guard(anchor)
 
+    @property
+    def searchable(self) -> bool:
+        """Whether the inner store has an index."""
+        return is_searchable(self._inner)
+
     @asynccontextmanager
-    async def exclusive(self, scope: Key) -> AsyncIterator[Transaction]:
+    async def exclusive(self, scope: Key) -> AsyncIterator[SearchTransaction]:
         """Open a transaction as the only one in ``scope``; see ``storage.Store.exclusive``.
 
         Its reads and its commit, too, raise what is said here.
@@ -76,7 +91,8 @@ class GuardedStore:
         """
         turn = Turn(scope)
         async with self._inner.exclusive(scope[:1]) as inner:
-            transaction = _GuardedTransaction(inner, turn, self._guard)
+            index = cast("SearchTransaction", inner) if self.searchable else None
+            transaction = _GuardedTransaction(inner, turn, self._guard, index)
             try:
                 for account in scope[:1]:
                     await transaction.check(account)
@@ -188,10 +204,17 @@ class _Guard:
 class _GuardedTransaction:
     """Passes on what the guard does not keep for itself, of accounts that it has checked."""
 
-    def __init__(self, inner: Transaction, turn: Turn, guard: _Guard) -> None:
+    def __init__(
+        self,
+        inner: Transaction,
+        turn: Turn,
+        guard: _Guard,
+        index: SearchTransaction | None = None,
+    ) -> None:
         self._inner = inner
         self._turn = turn
         self._guard = guard
+        self._index = index
         self._bases: dict[str, _Base] = {}
 
     async def check(self, account: str) -> None:
@@ -224,19 +247,57 @@ class _GuardedTransaction:
             after = page[-1][0]
         return rows
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        final = self._turn.finish(changes)
-        if any(_is_reserved(change.key) for change in final):
+    async def search(
+        self, query: Query, limit: int = 20, after: Hit | None = None
+    ) -> Sequence[Hit]:
+        self._turn.check_search(query, limit, after)
+        hits: list[Hit] = []
+        while (wanted := limit - len(hits)) > 0:
+            page = await self._searched().search(query, wanted, after)
+            for hit in page:
+                await self.check(hit.key[0])
+                if self._turn.is_inside(hit.key):  # the inner block is the account's
+                    hits.append(hit)
+            if len(page) < wanted:
+                break
+            after = page[-1]
+        return hits
+
+    async def documents(
+        self, prefix: Key, after: Key | None = None, limit: int = 1000
+    ) -> Sequence[Document]:
+        self._turn.check_scan(prefix, after, limit)
+        documents = await self._searched().documents(prefix, after, limit)
+        for document in documents:
+            await self.check(document.key[0])
+        return documents
+
+    def _searched(self) -> SearchTransaction:
+        if self._index is None:
+            raise ApiMisuse("a store without an index; ask is_searchable first")
+        return self._index
+
+    async def commit(
+        self, changes: Sequence[Change], documents: Sequence[Document | Forgotten] = ()
+    ) -> None:
+        final, indexed = self._turn.finish_indexed(changes, documents)
+        touched = {one.key for one in (*final, *indexed)}
+        if any(map(_is_reserved, touched)):
             raise ApiMisuse("a key that the store's guard keeps for itself")
+        if indexed:
+            self._searched()  # or refused before the anchor is touched
         marks: dict[str, _Mark] = {}
-        for account in sorted({change.key[0] for change in final}):
+        for account in sorted({key[0] for key in touched}):
             await self.check(account)
             base = self._bases[account]
             if not base.anchored:
                 await self._guard.raise_anchor(account, base.generation)
             marks[account] = _Mark(_after(base.generation), base.generation)
         rows = [Put(_row(account), mark.to_record()) for account, mark in marks.items()]
-        await self._inner.commit([*final, *rows])
+        if indexed:
+            await self._searched().commit([*final, *rows], indexed)
+        else:
+            await self._inner.commit([*final, *rows])
         try:
             for account, mark in marks.items():
                 await self._guard.raise_anchor(account, mark.generation)

@@ -14,17 +14,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
+from e2ee.search import Document, Forgotten, Hit, Query, SearchTransaction
 from e2ee.secret import Secret
-from e2ee.storage import Change, Key, Put, Transaction
+from e2ee.storage import Change, Key, Put
 from e2ee.stores.lanes import Lanes
 from e2ee.stores.postgres_connection import STATEMENT_TIME, Connection, retried
 from e2ee.stores.postgres_pool import Pool, Seat
+from e2ee.stores.postgres_rows import intact, page, scan, split_key
 from e2ee.stores.postgres_schema import SCHEMA, begin, check_schema
-from e2ee.stores.rows import AFTER_PREFIX, checksum, key_bytes, parse_key_bytes
+from e2ee.stores.postgres_search import change_documents, find_documents, read_documents
+from e2ee.stores.rows import checksum, key_bytes
 from e2ee.stores.turns import Turn, deadline
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ __all__ = ["PostgresStore"]
 
 _T = TypeVar("_T")
 
-_HEAD: Final = 1024  # bytes of a key in the index, which takes some 2,700 of a row
 _PART: Final = 8 * 1024 * 1024  # bytes of keys and values in one statement
 _IN_LINE: Final = 0.05  # seconds that a connection waits for an account; most blocks take less
 _ASKING_TIME: Final = 30.0  # seconds to ask what became of a commit
@@ -48,11 +49,7 @@ _SAVED: Final = "SELECT 1"  # what the server says of one row
 _GET: Final = """
     SELECT head || tail, value, checksum FROM xmpp_e2ee.entry WHERE head = $1 AND digest = $2
 """
-_SCAN: Final = """
-    SELECT head || tail, value, checksum FROM xmpp_e2ee.entry
-    WHERE (head, tail) >= ($1, $2) AND (head, tail) < ($3, $4)
-    ORDER BY head, tail LIMIT $5
-"""
+_SCAN: Final = scan("entry")
 _CHANGE: Final = """
     WITH gone AS (
         DELETE FROM xmpp_e2ee.entry
@@ -71,7 +68,12 @@ _RENEW_RECEIPT: Final = """
     UPDATE xmpp_e2ee.receipt SET written = now()
     WHERE client = $1 AND seat = $2 AND number = $3 RETURNING number
 """
-_NEW_CLIENT: Final = "SELECT uuid_send(gen_random_uuid())"
+_NEW_CLIENT: Final = """
+    SELECT uuid_send(gen_random_uuid()),
+           current_setting('server_encoding') = 'UTF8'
+           AND bool_and(has_table_privilege('xmpp_e2ee.document', wanted))
+    FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
+"""
 _FORGET: Final = """
     BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     DELETE FROM xmpp_e2ee.receipt WHERE (client, seat) IN (
@@ -109,9 +111,10 @@ class PostgresStore:
     puts a ``SealedStore`` around this one.
     """
 
-    def __init__(self, pool: Pool, client: bytes) -> None:
+    def __init__(self, pool: Pool, client: bytes, *, searchable: bool) -> None:
         self._pool = pool
         self._client = client
+        self._searchable = searchable
         self._lanes = Lanes()
 
     @classmethod
@@ -142,11 +145,16 @@ class PostgresStore:
                 connection = await seat.connection()
                 await check_schema(connection)
                 await connection.script(_FORGET)
-                [(client,)] = await connection.rows(_NEW_CLIENT)
+                [(client, searchable)] = await connection.rows(_NEW_CLIENT)
         except BaseException:
             await pool.close()
             raise
-        return cls(pool, client)
+        return cls(pool, client, searchable=searchable)
+
+    @property
+    def searchable(self) -> bool:
+        """Whether there is an index: the database is in UTF-8, and this user may use the table."""
+        return self._searchable
 
     async def close(self) -> None:
         """Close all connections, after the blocks that came before. A second call does nothing.
@@ -170,7 +178,7 @@ class PostgresStore:
         await self.close()
 
     @asynccontextmanager
-    async def exclusive(self, scope: Key) -> AsyncIterator[Transaction]:
+    async def exclusive(self, scope: Key) -> AsyncIterator[SearchTransaction]:
         """Open a transaction as the only one in ``scope``; see ``storage.Store.exclusive``.
 
         Raises:
@@ -185,7 +193,7 @@ class PostgresStore:
             yield await retried(lambda: stack.enter_async_context(begin()), turn.deadline)
 
     @asynccontextmanager
-    async def _begun(self, scope: Key, turn: Turn) -> AsyncIterator[Transaction]:
+    async def _begun(self, scope: Key, turn: Turn) -> AsyncIterator[SearchTransaction]:
         async with self._pool.seat(turn.deadline) as seat:
             transaction = _PostgresTransaction(seat, self._client, scope, turn)
             await transaction.begin()
@@ -215,35 +223,38 @@ class _PostgresTransaction:
     async def get(self, key: Key) -> bytes | None:
         self._turn.check_get(key)
         raw_key = key_bytes(key)
-        head, digest, _ = _split(raw_key)
+        head, digest, _ = split_key(raw_key)
         for row in await self._rows(_GET, head, digest):
-            return _value(row, raw_key, raw_key)
+            return intact(row, raw_key, raw_key)
         return None
 
     async def scan(
         self, prefix: Key, after: Key | None = None, limit: int = 1000
     ) -> Sequence[tuple[Key, bytes]]:
         self._turn.check_scan(prefix, after, limit)
-        first = key_bytes(prefix)
-        end = first + AFTER_PREFIX
-        if after is not None:
-            first = max(first, key_bytes(after) + b"\x00")  # the least that is beyond ``after``
-        first_head, _, first_tail = _split(first)
-        end_head, _, end_tail = _split(end)
-        page: list[tuple[Key, bytes]] = []
-        for row in await self._rows(_SCAN, first_head, first_tail, end_head, end_tail, limit):
-            value = _value(row, first, end)
-            page.append((parse_key_bytes(row[0]), value))
-            first = row[0] + b"\x00"
-        return page
+        return await page(self._rows, _SCAN, prefix, after, limit)
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        final = self._turn.finish(changes)
-        if not final:
+    async def documents(
+        self, prefix: Key, after: Key | None = None, limit: int = 1000
+    ) -> Sequence[Document]:
+        self._turn.check_scan(prefix, after, limit)
+        return await read_documents(self._rows, prefix, after, limit)
+
+    async def search(
+        self, query: Query, limit: int = 20, after: Hit | None = None
+    ) -> Sequence[Hit]:
+        self._turn.check_search(query, limit, after)
+        return await find_documents(self._rows, self._scope, query, limit, after)
+
+    async def commit(
+        self, changes: Sequence[Change], documents: Sequence[Document | Forgotten] = ()
+    ) -> None:
+        final, indexed = self._turn.finish_indexed(changes, documents)
+        if not final and not indexed:
             return
         async with self._seat.use:
             self._seat.commits += 1
-            await self._again(partial(self._write, final))
+            await self._again(partial(self._write, final, indexed))
             try:
                 await self._connection.commit(STATEMENT_TIME)
             except StoreFailed as failure:
@@ -287,11 +298,14 @@ class _PostgresTransaction:
         self._connection.refuse_fork()
         return await retried(once, deadline())
 
-    async def _write(self, changes: Sequence[Change]) -> None:
+    async def _write(
+        self, changes: Sequence[Change], documents: Sequence[Document | Forgotten]
+    ) -> None:
         for columns in _statements(changes):
             await self._connection.rows(
                 _CHANGE, *columns, self._client, self._seat.number, self._seat.commits
             )
+        await change_documents(self._connection.rows, documents)
 
     async def _is_kept(self) -> bool:
         """Find out, over another connection, what became of a commit whose answer is in doubt.
@@ -324,19 +338,13 @@ class _PostgresTransaction:
         return bool(found)
 
 
-def _split(raw_key: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return a key's head and digest, which the index holds, and its tail, which it need not."""
-    head, tail = raw_key[:_HEAD], raw_key[_HEAD:]
-    return head, blake2b(raw_key, digest_size=16).digest() if tail else b"", tail
-
-
 def _statements(changes: Sequence[Change]) -> Iterator[list[list[bytes]]]:
     """Yield the changes as the columns of ``_CHANGE``, no more at once than a message may carry."""
     columns: list[list[bytes]] = [[] for _ in range(7)]
     size = 0
     for change in changes:
         raw_key = key_bytes(change.key)
-        head, digest, tail = _split(raw_key)
+        head, digest, tail = split_key(raw_key)
         cells = [head, digest]
         if isinstance(change, Put):
             cells += [tail, change.value, checksum(raw_key, change.value)]
@@ -349,16 +357,3 @@ def _statements(changes: Sequence[Change]) -> Iterator[list[list[bytes]]]:
             columns = [[] for _ in range(7)]
             size = 0
     yield columns
-
-
-def _value(row: asyncpg.Record, first: bytes, last: bytes) -> bytes:
-    """Return the value of a row that is as it was written, with a key where it was looked for."""
-    raw_key, value, written = row
-    if (
-        isinstance(raw_key, bytes)
-        and isinstance(value, bytes)
-        and first <= raw_key <= last
-        and written == checksum(raw_key, value)
-    ):
-        return value
-    raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored row was altered")

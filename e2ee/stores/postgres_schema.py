@@ -8,6 +8,10 @@ database. Whoever only uses the store needs less::
     GRANT USAGE ON SCHEMA xmpp_e2ee TO component;
     GRANT SELECT ON xmpp_e2ee.store TO component;
     GRANT SELECT, INSERT, UPDATE, DELETE ON xmpp_e2ee.entry, xmpp_e2ee.receipt TO component;
+
+and, for a store with an index::
+
+    GRANT SELECT, INSERT, UPDATE, DELETE ON xmpp_e2ee.document TO component;
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from e2ee.stores.turns import deadline
 
 __all__ = ["SCHEMA", "begin", "check_schema", "migrate", "read_schema"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The number of the tables' form that this release reads and writes."""
 
 _IDLE_TIME: Final = 60.0  # seconds, after which a host that vanished in its block is given up
@@ -61,6 +65,27 @@ _STEPS: Final = (
         written timestamptz NOT NULL,
         PRIMARY KEY (client, seat)
     ) WITH (fillfactor = 50);
+    """,
+    """
+    UPDATE xmpp_e2ee.store SET number = 2;
+
+    -- What is found by its words; see postgres_vectors.py for the vector.
+    CREATE TABLE xmpp_e2ee.document (
+        head bytea NOT NULL,
+        digest bytea NOT NULL,
+        tail bytea NOT NULL,
+        value bytea NOT NULL,
+        checksum bytea NOT NULL,
+        number bigint GENERATED ALWAYS AS IDENTITY,
+        account bytea NOT NULL,
+        tongue text,
+        published bigint,  -- microseconds since 1970
+        line text NOT NULL,
+        vector tsvector NOT NULL,
+        PRIMARY KEY (head, digest)
+    ) WITH (toast_tuple_target = 128);  -- a search passes over rows that it does not unpack
+    CREATE INDEX document_vector ON xmpp_e2ee.document USING gin (vector);
+    CREATE INDEX document_tongue ON xmpp_e2ee.document (tongue, account) WHERE tongue IS NOT NULL;
     """,
 )
 """What makes each form out of the one before, from nothing on, and its number."""

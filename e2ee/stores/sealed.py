@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from operator import itemgetter
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.ports import Primitives
+from e2ee.search import Forgotten, SearchTransaction, is_searchable
 from e2ee.secret import Secret
 from e2ee.storage import Change, Key, Put, Remove, Store, Transaction
 from e2ee.stores.sealed_rows import SealedRows, looks_sealed
@@ -40,6 +41,8 @@ class SealedStore:
 
     A page of a scan costs as much as all rows under its prefix, because the inner store has them in
     another order: each is unsealed, and only the page is kept. So few, large pages are cheapest.
+
+    It is never searchable: the index of the inner store would say in plain words what rows hide.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class SealedStore:
         async with inner.exclusive(()) as tx:
             if await tx.scan((), limit=1):
                 raise ApiMisuse("the store is not empty")
-            await tx.commit([Put(_SEAL_KEY, seal.to_bytes())])
+            await _commit_without_index(inner, tx, [Put(_SEAL_KEY, seal.to_bytes())])
         return cls(inner, seal, data_key, primitives, executor)
 
     @classmethod
@@ -171,7 +174,7 @@ async def seal_in_place(
     primitives: Primitives,
     executor: Executor | None = None,
 ) -> None:
-    """Seal every row of a plain store under a new data key, in one commit.
+    """Seal every row of a plain store under a new data key, in one commit, and forget its index.
 
     No program may have the store open meanwhile: it would go on as if the store were empty, and put
     plain rows of new accounts beside the sealed ones. Only around a ``guarded.GuardedStore`` is it
@@ -202,7 +205,22 @@ async def seal_in_place(
                 changes += (Remove(key), Put(hidden, rows.seal(key, hidden, value)))
             last = page[-1][0]
             await asyncio.sleep(0)
+        await _commit_without_index(inner, tx, changes)
+
+
+async def _commit_without_index(inner: Store, tx: Transaction, changes: Sequence[Change]) -> None:
+    """Commit what seals ``inner``, and whose plain words are no longer to be found there."""
+    if not is_searchable(inner):
         await tx.commit(changes)
+        return
+    indexed = cast("SearchTransaction", tx)
+    forgotten: list[Forgotten] = []
+    last: Key | None = None
+    while page := await indexed.documents((), last, _PAGE):
+        forgotten += [Forgotten(document.key) for document in page]
+        last = page[-1].key
+        await asyncio.sleep(0)
+    await indexed.commit(changes, forgotten)
 
 
 class _SealedTransaction:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.storage import Change, Key, Transaction
+from e2ee.search import Document, Forgotten, Hit, Query, SearchTransaction
+from e2ee.storage import Change, Key
 from e2ee.stores.rows import AFTER_PREFIX, key_bytes
 from e2ee.stores.sqlite_errors import translated
 from e2ee.stores.sqlite_file import OpenFile, open_file
 from e2ee.stores.sqlite_rows import change_rows, read_row, read_rows
 from e2ee.stores.sqlite_schema import check_same_schema
+from e2ee.stores.sqlite_search import change_documents, find_documents, read_documents
 from e2ee.stores.turns import Turn, Turns, deadline, locked
 
 __all__ = ["SqliteStore"]
@@ -52,6 +54,8 @@ class SqliteStore:
     in the place of the file when it is opened, or a log that is not its own. The file never
     shrinks; a copy of the store is as small as can be.
     """
+
+    searchable: Final = True
 
     def __init__(self, file: OpenFile) -> None:
         self._database = _Database(file)
@@ -103,7 +107,7 @@ class SqliteStore:
         await self.close()
 
     @asynccontextmanager
-    async def exclusive(self, scope: Key) -> AsyncIterator[Transaction]:
+    async def exclusive(self, scope: Key) -> AsyncIterator[SearchTransaction]:
         """Open a transaction as the only writer; see ``storage.Store.exclusive``.
 
         Raises:
@@ -117,7 +121,7 @@ class SqliteStore:
             await self._give_way()
             await _unlocked(self._database.begin, turn.deadline)
             try:
-                yield _SqliteTransaction(self._database, turn)
+                yield _SqliteTransaction(self._database, turn, scope)
             finally:
                 self._database.undo()
                 self._empty_log_soon()
@@ -154,9 +158,10 @@ class SqliteStore:
 class _SqliteTransaction:
     """Reads see one snapshot because nobody else can write."""
 
-    def __init__(self, database: _Database, turn: Turn) -> None:
+    def __init__(self, database: _Database, turn: Turn, scope: Key) -> None:
         self._database = database
         self._turn = turn
+        self._scope = scope
 
     async def get(self, key: Key) -> bytes | None:
         self._turn.check_get(key)
@@ -166,13 +171,32 @@ class _SqliteTransaction:
         self, prefix: Key, after: Key | None = None, limit: int = 1000
     ) -> Sequence[tuple[Key, bytes]]:
         self._turn.check_scan(prefix, after, limit)
-        start = first = key_bytes(prefix)
-        if after is not None:
-            first = max(start, key_bytes(after) + b"\x00")  # the least that is beyond ``after``
-        return self._database.read_page(first, start + AFTER_PREFIX, limit)
+        return self._database.read_page(*_range(prefix, after), limit)
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        self._database.commit(self._turn.finish(changes))
+    async def commit(
+        self, changes: Sequence[Change], documents: Sequence[Document | Forgotten] = ()
+    ) -> None:
+        self._database.commit(*self._turn.finish_indexed(changes, documents))
+
+    async def search(
+        self, query: Query, limit: int = 20, after: Hit | None = None
+    ) -> Sequence[Hit]:
+        self._turn.check_search(query, limit, after)
+        return self._database.search(query, *_range(self._scope), limit, after)
+
+    async def documents(
+        self, prefix: Key, after: Key | None = None, limit: int = 1000
+    ) -> Sequence[Document]:
+        self._turn.check_scan(prefix, after, limit)
+        return self._database.read_documents(*_range(prefix, after), limit)
+
+
+def _range(prefix: Key, after: Key | None = None) -> tuple[bytes, bytes]:
+    """Return from where and up to where the keys lie that begin so, beyond ``after``."""
+    first = start = key_bytes(prefix)
+    if after is not None:
+        first = max(start, key_bytes(after) + b"\x00")  # the least that is beyond ``after``
+    return first, start + AFTER_PREFIX
 
 
 class _Database:
@@ -207,9 +231,20 @@ class _Database:
         with translated():
             return read_rows(self.live(), first, end, limit)
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def search(
+        self, query: Query, first: bytes, end: bytes, limit: int, after: Hit | None
+    ) -> list[Hit]:
+        with translated():
+            return find_documents(self.live(), query, first, end, limit, after)
+
+    def read_documents(self, first: bytes, end: bytes, limit: int) -> list[Document]:
+        with translated():
+            return read_documents(self.live(), first, end, limit)
+
+    def commit(self, changes: Sequence[Change], documents: Sequence[Document | Forgotten]) -> None:
         with translated():
             change_rows(self.live(), changes)
+            change_documents(self.live(), documents)
         try:
             self.run("COMMIT")
         except StoreFailed as failure:

@@ -244,4 +244,15 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     # Damage may turn a BLOB into invalid text, which the default factory does not survive.
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.executescript(_SETTINGS)  # none of them reads the file
+    _check_engine(connection)
     return connection
+
+
+def _check_engine(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("SELECT fts5_source_id()")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise StoreFailed(
+            ErrorCode.STORE_FAILED, "this Python's SQLite was built without FTS5"
+        ) from None

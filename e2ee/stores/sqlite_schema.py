@@ -1,4 +1,4 @@
-"""The schemas of a SQLite store: today's table, those before it, and how one becomes the next.
+"""The schemas of a SQLite store: today's tables, those before them, and how one becomes the next.
 
 Rule: a schema that was released never changes; a new one gets the next number, a migration, and a
 sample in ``tests/frozen``.
@@ -14,10 +14,11 @@ from typing import Any, Final
 from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.stores import sqlite_slots as slots
 from e2ee.stores.rows import END, checksum, link
+from e2ee.stores.sqlite_search import SEARCH_SCHEMA, SEARCH_SHADOWS
 
 __all__ = ["NEWEST_SCHEMA", "check_format", "check_same_schema", "create", "upgrade"]
 
-NEWEST_SCHEMA: Final = 2
+NEWEST_SCHEMA: Final = 3
 """The schema that this release reads and writes; in SQLite's ``user_version``."""
 
 _APPLICATION_ID: Final = 0x65326565  # "e2ee": tells a store from every other SQLite file
@@ -29,7 +30,9 @@ _TABLE: Final = (
     "CREATE TABLE entry (key BLOB PRIMARY KEY NOT NULL, slot INTEGER NOT NULL, "
     "link BLOB NOT NULL) WITHOUT ROWID"
 )
-_TABLES: Final = {1: (_TABLE_1,), 2: (_TABLE, slots.SLOT_TABLE, slots.SLOT_INDEX)}
+_TABLES_2: Final = (_TABLE, slots.SLOT_TABLE, slots.SLOT_INDEX)
+_SCHEMAS: Final = {1: (_TABLE_1,), 2: _TABLES_2, 3: (*_TABLES_2, *SEARCH_SCHEMA)}
+_SHADOWS: Final = {1: set[str](), 2: set[str](), 3: set(SEARCH_SHADOWS)}
 _INSERT: Final = "INSERT INTO entry (key, slot, link) VALUES (?, ?, ?)"
 
 
@@ -37,7 +40,7 @@ def create(connection: sqlite3.Connection) -> None:
     """Make an empty store of the newest schema out of an empty database."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    _make_tables(connection)
+    _make(connection, _SCHEMAS[NEWEST_SCHEMA])
     _fill(connection, ())
     connection.execute(f"PRAGMA user_version = {NEWEST_SCHEMA}")
     connection.execute("COMMIT")
@@ -57,8 +60,11 @@ def check_format(connection: sqlite3.Connection) -> int:
     if application_id != _APPLICATION_ID:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the file is not a store of this project")
     schema = _schema(connection)
-    tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY rowid").fetchall()
-    if tables != [(table,) for table in _TABLES[schema]]:
+    select = "SELECT type, name, sql FROM sqlite_master ORDER BY rowid"
+    found = connection.execute(select).fetchall()
+    shadows = {name for kind, name, _ in found if kind == "table"} & _SHADOWS[schema]
+    tables = tuple(sql for _, name, sql in found if name not in shadows)
+    if tables != _SCHEMAS[schema] or shadows != _SHADOWS[schema]:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the tables of the store were altered")
     if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
         raise StoreFailed(ErrorCode.STORE_CORRUPT, "the pages of the store are damaged")
@@ -88,9 +94,12 @@ def upgrade(connection: sqlite3.Connection) -> None:
     if _schema(connection) == NEWEST_SCHEMA:
         return
     connection.execute("BEGIN IMMEDIATE")
-    if _schema(connection) == 1:  # or another process was first
+    schema = _schema(connection)  # another process may have been first
+    if schema < 2:
         _rows_to_slots(connection)
-        connection.execute("PRAGMA user_version = 2")
+    if schema < 3:
+        _make(connection, SEARCH_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {NEWEST_SCHEMA}")
     connection.execute("COMMIT")
 
 
@@ -109,15 +118,15 @@ def _schema(connection: sqlite3.Connection) -> int:
 def _rows_to_slots(connection: sqlite3.Connection) -> None:
     """Schema 1 to 2: values move into slots, rows get links, and a first one comes before them."""
     connection.execute("ALTER TABLE entry RENAME TO entry_1")
-    _make_tables(connection)
+    _make(connection, _TABLES_2)
     select = "SELECT key, value, checksum FROM entry_1 ORDER BY key"
     with closing(connection.execute(select)) as rows:  # left open, it would outlive the connection
         _fill(connection, rows)
     connection.execute("DROP TABLE entry_1")
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
-    for table in _TABLES[NEWEST_SCHEMA]:
+def _make(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
+    for table in tables:
         connection.execute(table)
 
 

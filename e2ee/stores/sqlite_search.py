@@ -15,6 +15,7 @@ parts of the index that they lie in, in its own time; the last document that goe
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from e2ee.names import NodeAddress
 from e2ee.search import Document, Forgotten, Hit, Query, Term
 from e2ee.stores.document_record import document_bytes, parse_document_bytes
 from e2ee.stores.rows import key_bytes, parse_key_bytes
-from e2ee.stores.sqlite_slots import VALUE_OFFSET, occupy, vacate, value_in
+from e2ee.stores.sqlite_slots import occupy, vacate, value_in
 
 __all__ = [
     "SEARCH_SCHEMA",
@@ -38,28 +39,214 @@ __all__ = [
 ]
 
 SEARCH_SCHEMA: Final = (
-    "CREATE TABLE document (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
-    "slot INTEGER NOT NULL, title INTEGER NOT NULL, text INTEGER NOT NULL, published INTEGER)",
+    "CREATE TABLE document (id INTEGER PRIMARY KEY, key BLOB NOT NULL, slot INTEGER NOT NULL, "
+    "title INTEGER NOT NULL, text INTEGER NOT NULL, published INTEGER)",
+    "CREATE UNIQUE INDEX document_key ON document (key)",
     "CREATE VIEW spoken AS SELECT document.id, "
-    f"CAST(substr(content, {VALUE_OFFSET + 1}, title) AS TEXT) AS title, "
-    f"CAST(substr(content, {VALUE_OFFSET + 1} + title, text) AS TEXT) AS text, NULL AS facets "
+    "CAST(substr(content, 25, title) AS TEXT) AS title, "
+    "CAST(substr(content, 25 + title, text) AS TEXT) AS text, NULL AS facets "
     "FROM document JOIN slot ON slot.id = document.slot",
     "CREATE VIRTUAL TABLE word USING fts5 (title, text, facets, content='spoken', "
     "content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')",
 )
-"""``title`` and ``text`` of a document are their lengths in bytes, at the beginning of its slot;
-``published`` is in microseconds since the year 1."""
+"""``title`` and ``text`` of a document are their lengths in bytes: its slot's value begins with them,
+after 24 bytes of the slot's own. ``published`` is in microseconds since the year 1."""
 
 SEARCH_SHADOWS: Final = ("word_data", "word_idx", "word_docsize", "word_config")
 """The tables that FTS5 makes for itself, in forms of its own."""
 
-_MOST_RANKED: Final = 4000  # of a word that is everywhere; ranking costs some 3 µs a document
+_MOST_RANKED: Final = 4000  # each costs some 3 µs; see find_documents
 _SNIPPET_WORDS: Final = 24
-_MATCHED, _UNMATCHED = "\x01", "\x02"  # no characters of XML: no document has them
+_OPEN, _CLOSE = "\x01", "\x02"  # around what was matched; no characters of XML
+_CUT: Final = "…"
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_OWNER: Final = b"\xff"  # before a document's key: its slot is no row's
 
-_PLACE: Final = "SELECT id, slot, title, text, content FROM document LEFT JOIN slot USING (slot)"
-_ANY: Final = "SELECT EXISTS (SELECT 1 FROM document)"
-_ADD: Final = (
-    "INSERT INTO document (key, slot, title, text, published) VALUES (?, ?, ?, ?, ?)"
+_AT: Final = "SELECT id, key, slot, title, text FROM document WHERE key = ?"
+_PAGE: Final = (
+    "SELECT id, key, slot, title, text FROM document WHERE key >= ? AND key < ? "
+    "ORDER BY key LIMIT ?"
 )
+_CONTENT: Final = "SELECT content FROM slot WHERE id = ?"
+_ADD: Final = "INSERT INTO document (key, slot, title, text, published) VALUES (?, ?, ?, ?, ?)"
+_DELETE: Final = "DELETE FROM document WHERE id = ?"
+_ADD_WORDS: Final = "INSERT INTO word (rowid, title, text, facets) VALUES (?, ?, ?, ?)"
+_DELETE_WORDS: Final = (
+    "INSERT INTO word (word, rowid, title, text, facets) VALUES ('delete', ?, ?, ?, ?)"
+)
+_DELETE_ALL_WORDS: Final = "INSERT INTO word (word) VALUES ('delete-all')"
+_FIND: Final = """
+    SELECT id, key, slot, title, text, score FROM (
+        SELECT document.*, bm25(word, 4.0, 1.0, 0.0) AS score
+        FROM word CROSS JOIN document ON document.id = word.rowid
+        WHERE word MATCH :match AND key >= :first AND key < :end
+            AND (:since IS NULL OR published >= :since)
+            AND (:until IS NULL OR published < :until)
+        ORDER BY word.rowid DESC LIMIT :most
+    )
+    WHERE score > :score OR (score = :score AND key > :after)
+    ORDER BY score, key LIMIT :limit
+"""
+# In one pass over what fits, because to begin one costs as much as to find.
+_SNIPPETS: Final = """
+    SELECT rowid, snippet(word, 1, ?, ?, ?, ?) FROM word
+    WHERE word MATCH ? AND rowid BETWEEN ? AND ? AND +rowid IN (SELECT value FROM json_each(?))
+"""
+
+
+def change_documents(
+    connection: sqlite3.Connection, documents: Sequence[Document | Forgotten]
+) -> None:
+    """Put ``documents`` in the place of those at their keys, one for a key.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` when one that goes was altered.
+    """
+    gone = [
+        removed
+        for document in documents
+        if (removed := _remove(connection, key_bytes(document.key)))
+    ]
+    if gone and not connection.execute("SELECT 1 FROM document LIMIT 1").fetchall():
+        connection.execute(_DELETE_ALL_WORDS)
+    else:
+        connection.executemany(_DELETE_WORDS, gone)
+    for document in documents:
+        if isinstance(document, Document):
+            _add(connection, document)
+
+
+def find_documents(
+    connection: sqlite3.Connection,
+    query: Query,
+    first: bytes,
+    end: bytes,
+    limit: int,
+    after: Hit | None,
+) -> list[Hit]:
+    """Return up to ``limit`` documents from the key ``first`` on, before ``end``, the best first.
+
+    Where more than 4,000 fit, as for a word that is everywhere, the latest ones are ranked: those
+    that were indexed last.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` when a document was altered.
+    """
+    match = _match(query)
+    asked = {
+        "match": match,
+        "first": first,
+        "end": end,
+        "since": _microseconds(query.since),
+        "until": _microseconds(query.until),
+        "most": _MOST_RANKED,
+        "score": float("-inf") if after is None else -after.rank,
+        "after": b"" if after is None else key_bytes(after.key),
+        "limit": limit,
+    }
+    rows = connection.execute(_FIND, asked).fetchall()
+    snippets = _snippets(connection, match, [row[0] for row in rows])
+    hits: list[Hit] = []
+    for *row, score in rows:
+        document = _document(connection, row)
+        hits.append(Hit(document.key, -score, document.title, _pieces(snippets[row[0]])))
+    return hits
+
+
+def read_documents(
+    connection: sqlite3.Connection, first: bytes, end: bytes, limit: int
+) -> list[Document]:
+    """Return up to ``limit`` documents from the key ``first`` on that lie before ``end``.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` when a document was altered.
+    """
+    rows = connection.execute(_PAGE, (first, end, limit)).fetchall()
+    return [_document(connection, row) for row in rows]
+
+
+def _match(query: Query) -> str:
+    """Return the query in FTS5's language, of which it knows a column, ``AND``, and ``*``."""
+    terms = " AND ".join(map(_quoted, query.terms))
+    categories = () if query.category is None else (query.category,)
+    facets = _facets(query.node, query.author, categories)
+    asked = "".join(f" AND facets : {facet}" for facet in facets)
+    return f"{{title text}} : ({terms}){asked}"
+
+
+def _quoted(term: Term) -> str:
+    quoted = term.text.replace('"', '""')
+    return f'"{quoted}" *' if term.prefix else f'"{quoted}"'
+
+
+def _facets(node: NodeAddress | None, author: str | None, categories: Sequence[str]) -> list[str]:
+    """Return words of digits, which Porter leaves alone, for what is compared as it is."""
+    names = [("category", category) for category in categories]
+    names += [("author", author)] if author is not None else []
+    places = [("node", str(node.service), node.node)] if node is not None else []
+    digests = (
+        blake2b(key_bytes(name), digest_size=16, person=b"e2ee facet").digest()
+        for name in (*places, *names)
+    )
+    return [str(int.from_bytes(digest)) for digest in digests]
+
+
+def _add(connection: sqlite3.Connection, document: Document) -> None:
+    raw_key = key_bytes(document.key)
+    title, text = document.title.encode(), document.text.encode()
+    rest = document_bytes(replace(document, title="", text=""))
+    slot = occupy(connection, _OWNER + raw_key, title + text + rest)
+    row = (raw_key, slot, len(title), len(text), _microseconds(document.published))
+    number = connection.execute(_ADD, row).lastrowid
+    connection.execute(_ADD_WORDS, (number, *_words(document)))
+
+
+def _remove(connection: sqlite3.Connection, raw_key: bytes) -> tuple[Any, ...] | None:
+    """Remove the document at ``raw_key``; return what its words were made of, if there was one."""
+    for row in connection.execute(_AT, (raw_key,)).fetchall():
+        document = _document(connection, row)
+        vacate(connection, _OWNER + raw_key, row[2])
+        connection.execute(_DELETE, (row[0],))
+        return (row[0], *_words(document))
+    return None
+
+
+def _words(document: Document) -> tuple[str, str, str]:
+    facets = _facets(document.node, document.author, document.categories)
+    return document.title, document.text, " ".join(facets)
+
+
+def _document(connection: sqlite3.Connection, row: Sequence[Any]) -> Document:
+    """Return the document of a row of the table, whose columns damage may have given any type."""
+    _, raw_key, slot, title, text = row
+    for (content,) in connection.execute(_CONTENT, (slot,)).fetchall():
+        value = value_in(_OWNER + raw_key, content)
+        if 0 <= title <= title + text <= len(value):
+            document = parse_document_bytes(parse_key_bytes(raw_key), value[title + text :])
+            return replace(
+                document, title=value[:title].decode(), text=value[title : title + text].decode()
+            )
+    raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored document was altered, or is missing")
+
+
+def _snippets(connection: sqlite3.Connection, match: str, numbers: Sequence[int]) -> dict[int, str]:
+    """Return snippets with marks of the documents of these numbers, all of which fit."""
+    if not numbers:
+        return {}
+    form = (_OPEN, _CLOSE, _CUT, _SNIPPET_WORDS)
+    which = (match, min(numbers), max(numbers), json.dumps(numbers))
+    return dict(connection.execute(_SNIPPETS, (*form, *which)).fetchall())
+
+
+def _pieces(marked: str) -> tuple[tuple[str, bool], ...]:
+    """Split a snippet at its marks."""
+    before, *rest = marked.split(_OPEN)
+    pieces = [(before, False)]
+    for each in rest:
+        matched, _, following = each.partition(_CLOSE)
+        pieces += [(matched, True), (following, False)]
+    return tuple(piece for piece in pieces if piece[0])
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _BEGINNING) // timedelta(microseconds=1)

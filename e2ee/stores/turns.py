@@ -135,8 +135,12 @@ class Turn:
         """End the turn; nothing can be asked any more."""
         self._over = True
 
+    def is_inside(self, key: Key) -> bool:
+        """Say whether a key lies within the scope."""
+        return key[: len(self._scope)] == self._scope
+
     def _check_inside(self, key: Key) -> None:
-        if key[: len(self._scope)] != self._scope:
+        if not self.is_inside(key):
             raise ApiMisuse("a key outside of the block's scope")
 
     def _check_open(self) -> None:

@@ -13,6 +13,7 @@ from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.storage import Key, Put, Remove
 from e2ee.stores import postgres, turns
 from e2ee.stores.postgres import PostgresStore
+from e2ee.stores.postgres_rows import split_key
 from e2ee.stores.postgres_schema import migrate
 from e2ee.stores.rows import key_bytes
 from tests.support.postgres import PostgresServer
@@ -178,9 +179,9 @@ async def test_r_13_reads_of_100000_rows_go_through_the_index(
     keys += [(*ME, long, str(number)) for number in range(1000)]
     async with store.exclusive(()) as transaction:
         await transaction.commit([Put(key, b"value") for key in keys])
-    head, digest, _ = postgres._split(key_bytes(keys[5]))
-    first = postgres._split(key_bytes(keys[5][:1]))
-    end = postgres._split(key_bytes(keys[5][:1]) + b"\xff")
+    head, digest, _ = split_key(key_bytes(keys[5]))
+    first = split_key(key_bytes(keys[5][:1]))
+    end = split_key(key_bytes(keys[5][:1]) + b"\xff")
     async with connected(dsn) as rival:
         for plan_cache in ("force_custom_plan", "force_generic_plan"):
             for analyze in (False, True):

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from e2ee.names import BareJid, NodeAddress
+from e2ee.search import Document, Forgotten
 from e2ee.storage import Key, Put
 from e2ee.stores.sqlite import SqliteStore
 from e2ee.stores.sqlite_schema import NEWEST_SCHEMA
 
-__all__ = ["rows", "sample"]
+__all__ = ["documents", "rows", "sample"]
 
 _HERE = Path(__file__).parent
 
@@ -33,12 +37,35 @@ def rows() -> dict[Key, bytes]:
     }
 
 
+def documents() -> list[Document]:
+    """Return what is indexed in every sample from schema 3 on, in key order."""
+    return [
+        Document(
+            tuple(each["key"]),
+            NodeAddress(BareJid.parse(each["service"]), each["node"]),
+            each["title"],
+            each["text"],
+            each["author"],
+            tuple(each["categories"]),
+            datetime.fromisoformat(each["published"]) if each["published"] else None,
+            each["language"],
+        )
+        for each in json.loads((_HERE / "sqlite-documents.json").read_text())
+    ]
+
+
 async def _make(path: Path) -> None:
+    passing = [Forgotten((*one.key, "gone")) for one in documents()]
     async with await SqliteStore.open(path) as store:
         async with store.exclusive(()) as transaction:
-            await transaction.commit([Put(key, b"before") for key in rows()])
+            before = [replace(one, text="before") for one in documents()]
+            before += [
+                replace(one, key=gone.key) for one, gone in zip(documents(), passing, strict=True)
+            ]
+            await transaction.commit([Put(key, b"before") for key in rows()], before)
         async with store.exclusive(()) as transaction:
-            await transaction.commit([Put(key, value) for key, value in rows().items()])
+            changes = [Put(key, value) for key, value in rows().items()]
+            await transaction.commit(changes, [*documents(), *passing])
 
 
 if __name__ == "__main__":

@@ -433,17 +433,19 @@ class TestProcess:
 
     def test_a_terminal_gets_colour_and_progress_on_stderr(self) -> None:
         screen, terminal = pty.openpty()
-        done = subprocess.run(
+        with subprocess.Popen(
             [*CLI, "demo", "--json", "--count", "50"],
-            cwd=ROOT, env={**os.environ, "TERM": "xterm"}, check=False,
+            cwd=ROOT, env={**os.environ, "TERM": "xterm"},
             stdout=subprocess.PIPE, stderr=terminal,
-        )  # fmt: skip
-        os.close(terminal)
-        shown = b""
-        while chunk := _read(screen):
-            shown += chunk
-        assert done.returncode == 0
-        assert json.loads(done.stdout)["ok"]
+        ) as process:  # fmt: skip
+            os.close(terminal)
+            shown = b""
+            while chunk := _read(screen):  # meanwhile: a terminal holds little that nobody reads
+                shown += chunk
+            assert process.stdout is not None
+            report = json.load(process.stdout)
+        assert process.returncode == 0
+        assert report["ok"]
         assert "publishing" in shown.decode()
         assert "50/50" in shown.decode()
 
