@@ -35,7 +35,8 @@ from signing.openpgp import open_sign
 from signing.profile import bare_item
 from signing.readings import signed_bytes
 from signing.signatures import ItemSignatures
-from signing.verifying import FetchedItem, SignedBy
+from signing.signed_by import SignedBy
+from signing.verifying import FetchedItem
 from tests.support.ox_world import World
 from tests.support.signed_items import at, item_of
 

@@ -37,6 +37,7 @@ from e2ee.names import BareJid, Fetch, Fingerprint, ItemId, Jid, NodeAddress, Se
 from e2ee.outbox import Job, Outbox, Refused
 from e2ee.ports import Clock, Ports, Primitives
 from e2ee.primitives import NativePrimitives
+from e2ee.search import Document, Forgotten, Hit, Query, is_searchable
 from e2ee.secret import Secret
 from e2ee.trust import (
     BlindTrustBeforeVerification,
@@ -64,6 +65,7 @@ __all__ = [
     "Create",
     "DataMissing",
     "Delete",
+    "Document",
     "E2eeError",
     "Effect",
     "Element",
@@ -71,6 +73,8 @@ __all__ = [
     "ErrorCode",
     "Fetch",
     "Fingerprint",
+    "Forgotten",
+    "Hit",
     "ItemId",
     "Jid",
     "Job",
@@ -86,6 +90,7 @@ __all__ = [
     "Ports",
     "Primitives",
     "Publish",
+    "Query",
     "Refused",
     "Retract",
     "Secret",
@@ -101,6 +106,7 @@ __all__ = [
     "Unsubscribe",
     "element",
     "fulfilled",
+    "is_searchable",
     "parse_xml",
     "remedy",
     "write_xml",

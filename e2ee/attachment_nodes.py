@@ -134,7 +134,9 @@ def attached_by(arrival: Arrival) -> BareJid:
     """Return whose attachments an item of an attachment node holds: its id says so (§4.1).
 
     Where the service names a publisher it must be that account. It proves nothing: the service may
-    lie about both.
+    lie about both. An arrival does not tell whether nobody was named or the service itself, so that
+    on an account's own service (XEP-0163) that account is taken for whoever it attaches something
+    as; it could replace what is there anyway. A signature among the attachments proves itself.
 
     Raises:
         PeerMisbehaved: ``malformed``: the id is no bare JID as RFC 7622 prepares it;
@@ -146,7 +148,7 @@ def attached_by(arrival: Arrival) -> BareJid:
     if str(jid) != arrival.item_id:
         raise _malformed("attachments under a JID that is not prepared")  # a second item of theirs
     publisher = arrival.sender.bare
-    if publisher not in (jid, arrival.node.service):  # of the service, nobody was named
+    if publisher not in (jid, arrival.node.service):  # or nobody was named
         raise PeerMisbehaved(
             ErrorCode.CONTEXT_MISMATCH, "attachments under somebody else's JID", rule=_RULE
         )

@@ -71,8 +71,8 @@ class Draft:
             limit: rows at most; ``None`` for all of them.
         """
         changed = self._changed(prefix, after)
-        # Below, so many rows hold a page even where the draft removes some of them.
-        enough = None if limit is None else limit + len(changed)
+        removed = sum(value is None for value in changed.values())
+        enough = None if limit is None else limit + removed  # so many hold a page without those
         rows: dict[Key, bytes | None] = dict(await self._scan_below(prefix, after, enough))
         rows.update(changed)
         return sorted((key, value) for key, value in rows.items() if value is not None)[:limit]

@@ -160,8 +160,10 @@ def fulfilled(effect: Effect, condition: str) -> bool:
     So it is when an effect is performed again after a crash.
     """
     match effect, condition:
-        case ((Retract() | Delete()), "item-not-found"):
+        case ((Retract() | Delete() | Unsubscribe()), "item-not-found"):
             return True
+        case Affiliate(affiliation=Affiliation.NONE), "item-not-found":
+            return True  # nobody has access to what is not there
         case Create(config=()), "conflict":
             return True
     return False

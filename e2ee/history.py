@@ -4,37 +4,39 @@ Rule: places and digests in the caller's transaction, never content; what a sigh
 user is said by who asks. Order comes from stamps and from the order of sightings, never from our
 own clock, which may jump.
 
-Each row is found by its key:
+Each row is found by its key, in which a line and a place stand by their digests; beside the rows of
+``history_turns.py`` there are these:
 
-    content   where it was seen, the first place first; the first one is where it belongs
-    place     for each line of versions the newest, and whether it was retracted since
-    turn      the contents by when they were seen last: the first is the first to be forgotten
-    count     how many contents there are, and the last turn
+    content   of a line: where it was seen, the first place first; the first is where it belongs
+    tip       of a place and a line: the newest version, and whether that is old by now
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from e2ee import limits
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.history_record import ContentRecord, CountRecord, PlaceRecord, Tip, TurnRecord
-from e2ee.names import ItemPlace
+from e2ee.history_record import ContentRecord, SightingRecord, Tip, TurnRecord, digest_of
+from e2ee.history_turns import Turns
+from e2ee.names import BareJid, ItemPlace, NodeAddress
 from e2ee.storage import Change, Key, Put, Remove, Transaction
 
-__all__ = ["CIPHER_LINE", "History", "Seen", "Sighting"]
+__all__ = ["CIPHER_LINE", "History", "Seen", "Sighting", "line_of"]
 
 CIPHER_LINE: Final = "cipher"
-"""The line of versions of what is encrypted; what is signed has one for each signer."""
+"""The line of versions of what is encrypted."""
 
 _MAX_PLACES: Final = 8  # of one content; one beyond is reported as moved, and not remembered
-_MAX_LINES: Final = limits.MAX_SIGNATURES_PER_ITEM + 1  # of one place: its signers, its cipher text
-_LAGGING: Final = 8  # what is seen again moves up once it lags by this part of all, to spare writes
-_FORGOTTEN_AT_ONCE: Final = 2  # contents; more than one sighting adds, so that none pile up
+_FORGOTTEN_AT_ONCE: Final = 2  # sightings; more than one adds, so that none pile up
+_PAGE: Final = 1000  # tips of a place read at once
+
+
+def line_of(signer: BareJid) -> str:
+    """Return the line of versions of what somebody signs, which is no name of another line."""
+    return f"signed by {signer}"
 
 
 class Sighting(StrEnum):
@@ -55,7 +57,8 @@ class Seen:
         sighting: what it is.
         since: when this content was first seen in this place, aware; never after the present.
         elsewhere: where else this content was seen, in the order in which it was; also where the
-            sighting is not ``MOVED``: then this is the place where it was seen first.
+            sighting is not ``MOVED``: then this is the place where it was seen first. A place whose
+            names are longer than 1024 bytes together is recognised, and not named here.
     """
 
     sighting: Sighting
@@ -72,9 +75,14 @@ class History:
     not seen at all. A publisher who puts equal content into another place by intent cannot be told
     from a service that does, so that is ``MOVED``, too, and stays so.
 
-    ``limits.MAX_HISTORY_ITEMS`` contents are remembered; those that were not seen for longest are
-    forgotten first, by the count of sightings since and not by any clock. A sighting reads and
-    writes a fixed number of rows, and one that tells nothing new writes none.
+    What was moved into a place and is newer than what stood there makes that old all the same:
+    whoever shows a new version elsewhere first could else serve the old one here for ever. So a
+    service that moves something can have what belongs in its place look ``ROLLED_BACK`` until its
+    author replaces it; hide the old behind the moved it cannot.
+
+    ``limits.MAX_HISTORY_ITEMS`` contents in their places are remembered. Those of the node that has
+    most are forgotten first, and among these the ones that were not seen for longest. A sighting
+    reads and writes a fixed number of rows, and one that tells nothing new writes none.
     """
 
     def __init__(self, tx: Transaction, scope: Key) -> None:
@@ -86,9 +94,8 @@ class History:
         """
         self._tx = tx
         self._root: Key = (*scope, "history")
+        self._turns = Turns(tx, self._root)
         self._changed: dict[Key, bytes | None] = {}
-        self._count: CountRecord | None = None
-        self._forgotten: Key | None = None
 
     async def saw(
         self, place: ItemPlace, line: str, digest: bytes, stamp: datetime | None, now: datetime
@@ -97,12 +104,13 @@ class History:
 
         Only for what was authenticated, or whoever can write to the node fills the history. What
         the same object was told before counts. Of two versions of which one has no stamp, the one
-        that is seen later is the newer one; so is it where both have the same.
+        that is seen later is the newer one; so is it where both have the same: of two that were
+        made within the same second, the order in which this account met them decides.
 
         Args:
             place: where it stands.
-            line: which versions follow each other: one name for all cipher texts, another one for
-                what each signer signs.
+            line: which versions follow each other: ``CIPHER_LINE`` for all cipher texts,
+                :func:`line_of` for what somebody signs.
             digest: SHA-256, 32 bytes, of what nobody can change without its being another content:
                 of a cipher text what is in the container, not the packets around it.
             stamp: when its author dates it, aware; the caller has refused one that lies ahead.
@@ -116,21 +124,21 @@ class History:
         if len(digest) != 32:
             raise ApiMisuse("a digest of other than 32 bytes")
         stamp, now = _utc(stamp) if stamp else None, _utc(now)
-        content = digest.hex()
-        tips = await self._tips(place)
-        tip = tips.get(line)
-        known = await self._content(line, content)
-        sighting = _judged(place, content, stamp, tip, known)
-        is_newest = sighting in (Sighting.FIRST, Sighting.SAME, Sighting.REPLACED)
-        if tip is None:
-            if is_newest and len(tips) < _MAX_LINES:
-                self._put_tips(place, {**tips, line: Tip(content, stamp)})
-        elif is_newest and content != tip.newest:
-            latest = max(filter(None, (stamp, tip.stamp)), default=None)
-            self._put_tips(place, {**tips, line: Tip(content, latest)})
-        places = await self._note(line, content, known, place, now)
-        since = min(places.get(place, now), now)  # our clock may have been ahead
-        return Seen(sighting, since, tuple(each for each in places if each != place))
+        seen = TurnRecord(digest_of(line), digest.hex(), _digest_of(place))
+        tip = await self._tip(seen.place, seen.line)
+        known = await self._known(seen.line, seen.content)
+        is_newer = tip is None or _is_newer(seen, stamp, tip, known)
+        sighting = _judged(seen, tip, known, is_newer=is_newer)
+        places = await self._noted(seen, known, place, now)
+        if is_newer:
+            self._advance(seen, stamp, tip, remembered=seen.place in places)
+        since = places[seen.place].since if seen.place in places else now
+        elsewhere = (each.place for key, each in places.items() if key != seen.place)
+        return Seen(
+            sighting,
+            min(since, now),  # our clock may have been ahead
+            tuple(each for each in elsewhere if each is not None),
+        )
 
     async def retracted(self, place: ItemPlace) -> None:
         """Take in that a place holds nothing any more: what stood there is old if it comes back.
@@ -138,10 +146,16 @@ class History:
         Raises:
             StoreFailed: what the store raises; ``store-corrupt``, ``store-too-new``.
         """
-        tips = await self._tips(place)
-        gone = {line: replace(tip, gone=True) for line, tip in tips.items()}
-        if gone != tips:
-            self._put_tips(place, gone)
+        prefix = (*self._root, "tip", _digest_of(place))
+        tips: dict[Key, bytes | None] = {}
+        after: Key | None = None
+        while rows := await self._tx.scan(prefix, after, _PAGE):
+            tips.update(rows)
+            after = rows[-1][0]
+        tips |= {key: raw for key, raw in self._changed.items() if key[: len(prefix)] == prefix}
+        for key, raw in tips.items():
+            if raw is not None and not (tip := Tip.from_record(raw)).gone:
+                self._changed[key] = replace(tip, gone=True).to_record()
 
     async def newest_stamp(self, place: ItemPlace, line: str) -> datetime | None:
         """Return the latest stamp of this line in this place, aware, or ``None``.
@@ -149,7 +163,7 @@ class History:
         Raises:
             StoreFailed: what the store raises; ``store-corrupt``, ``store-too-new``.
         """
-        tip = (await self._tips(place)).get(line)
+        tip = await self._tip(_digest_of(place), digest_of(line))
         return tip.stamp if tip else None
 
     async def places(self, line: str, digest: bytes) -> tuple[ItemPlace, ...]:
@@ -158,136 +172,113 @@ class History:
         Raises:
             StoreFailed: what the store raises; ``store-corrupt``, ``store-too-new``.
         """
-        known = await self._content(line, digest.hex())
-        return tuple(known.places) if known else ()
+        known = await self._known(digest_of(line), digest.hex())
+        return tuple(each.place for each in known.values() if each.place is not None)
 
     def changes(self) -> list[Change]:
         """Return what to commit with the rest of the operation, once all is seen."""
-        return [
-            Remove(key) if value is None else Put(key, value)
-            for key, value in self._changed.items()
-        ]
+        rows = self._changed.items()
+        changes = [Remove(key) if value is None else Put(key, value) for key, value in rows]
+        return [*changes, *self._turns.changes()]
 
-    # -- contents, and the order in which they are forgotten
+    # -- what is remembered, and forgotten
 
-    async def _note(
-        self,
-        line: str,
-        content: str,
-        known: ContentRecord | None,
-        place: ItemPlace,
-        now: datetime,
-    ) -> Mapping[ItemPlace, datetime]:
+    def _advance(
+        self, seen: TurnRecord, stamp: datetime | None, tip: Tip | None, *, remembered: bool
+    ) -> None:
+        """Make a content the newest of its line in its place."""
+        if tip is not None and tip.stamp is not None:
+            stamp = max(stamp or tip.stamp, tip.stamp)
+        if remembered:
+            newer: Tip | None = Tip(seen.content, stamp)
+        else:  # a tip goes when its content does, and this one would never go
+            newer = tip and replace(tip, stamp=stamp, gone=True)
+        if newer is not None and newer != tip:
+            self._changed[self._tip_key(seen.place, seen.line)] = newer.to_record()
+
+    async def _noted(
+        self, seen: TurnRecord, known: dict[str, SightingRecord], place: ItemPlace, now: datetime
+    ) -> dict[str, SightingRecord]:
         """Note where a content was seen, and that it was; return where it was seen by now."""
-        count = await self._counted()
-        places = dict(known.places) if known else {}
-        if len(places) < _MAX_PLACES:
-            places.setdefault(place, now)
-        turn = known.turn if known else None
-        if turn is None or count.last - turn > limits.MAX_HISTORY_ITEMS // _LAGGING:
-            if turn is not None:
-                self._changed[self._turn_key(turn)] = None
-            turn = count.last + 1
-            self._changed[self._turn_key(turn)] = TurnRecord(line, content).to_record()
-            self._set_count(CountRecord(turn, count.contents + (known is None)))
-        noted = ContentRecord(turn, places)
-        if noted != known:
-            self._changed[self._content_key(line, content)] = noted.to_record()
-        if known is None:
-            await self._forget()
+        here = known.get(seen.place)
+        if here is None and len(known) >= _MAX_PLACES:
+            return known
+        before = here.turn if here else None
+        turn = await self._turns.take(seen, _digest_of_node(place.node), before)
+        noted = replace(here, turn=turn) if here else SightingRecord.of(turn, now, place)
+        places = {**known, seen.place: noted}
+        if noted != here:
+            self._changed[self._content_key(seen.line, seen.content)] = ContentRecord(
+                places
+            ).to_record()
+        if here is None:
+            for _ in range(_FORGOTTEN_AT_ONCE):
+                await self._forget()
         return places
 
     async def _forget(self) -> None:
-        """Forget what was not seen for longest, of what was there before this transaction."""
-        for _ in range(_FORGOTTEN_AT_ONCE):
-            count = await self._counted()
-            if count.contents <= limits.MAX_HISTORY_ITEMS:
-                break
-            turn = await self._first_turn()
-            if turn is None:
-                break
-            await self._remove(turn)
-            self._set_count(replace(count, contents=count.contents - 1))
-
-    async def _first_turn(self) -> TurnRecord | None:
-        prefix = (*self._root, "turn")
-        while rows := await self._tx.scan(prefix, self._forgotten, 1):
-            ((self._forgotten, raw),) = rows
-            if self._forgotten not in self._changed:  # else it was seen again meanwhile
-                self._changed[self._forgotten] = None
-                return TurnRecord.from_record(raw)
-        return None
-
-    async def _remove(self, turn: TurnRecord) -> None:
-        known = await self._content(turn.line, turn.content)
-        if known is None:
+        gone = await self._turns.forget()
+        if gone is None:
+            return
+        places = await self._known(gone.line, gone.content)
+        if places.pop(gone.place, None) is None:
             raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored content of a history is lost")
-        self._changed[self._content_key(turn.line, turn.content)] = None
-        tips = await self._tips(known.origin)
-        tip = tips.get(turn.line)
-        if tip is not None and tip.newest == turn.content:
-            rest = {line: tips[line] for line in tips if line != turn.line}
-            self._put_tips(known.origin, rest)
+        rest = ContentRecord(places).to_record() if places else None
+        self._changed[self._content_key(gone.line, gone.content)] = rest
+        tip = await self._tip(gone.place, gone.line)
+        if tip is not None and tip.newest == gone.content:
+            self._changed[self._tip_key(gone.place, gone.line)] = None
 
     # -- rows, as they will be after the commit
 
-    async def _counted(self) -> CountRecord:
-        if self._count is None:
-            raw = await self._tx.get(self._count_key())
-            if raw is not None:
-                self._count = CountRecord.from_record(raw)
-            elif await self._tx.scan(self._root, limit=1):
-                raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored count of a history is lost")
-            else:
-                self._count = CountRecord()
-        return self._count
-
-    async def _content(self, line: str, content: str) -> ContentRecord | None:
+    async def _known(self, line: str, content: str) -> dict[str, SightingRecord]:
+        """Return where a content was seen; nothing if it is not remembered."""
         raw = await self._get(self._content_key(line, content))
-        return None if raw is None else ContentRecord.from_record(raw)
+        return {} if raw is None else dict(ContentRecord.from_record(raw).places)
 
-    async def _tips(self, place: ItemPlace) -> Mapping[str, Tip]:
-        raw = await self._get(self._place_key(place))
-        return {} if raw is None else PlaceRecord.from_record(raw).tips
+    async def _tip(self, place: str, line: str) -> Tip | None:
+        raw = await self._get(self._tip_key(place, line))
+        return None if raw is None else Tip.from_record(raw)
 
     async def _get(self, key: Key) -> bytes | None:
         return self._changed[key] if key in self._changed else await self._tx.get(key)
 
-    def _put_tips(self, place: ItemPlace, tips: Mapping[str, Tip]) -> None:
-        self._changed[self._place_key(place)] = PlaceRecord(tips).to_record() if tips else None
-
-    def _set_count(self, count: CountRecord) -> None:
-        self._count = count
-        self._changed[self._count_key()] = count.to_record()
-
     def _content_key(self, line: str, content: str) -> Key:
         return (*self._root, "content", line, content)
 
-    def _count_key(self) -> Key:
-        return (*self._root, "count")
+    def _tip_key(self, place: str, line: str) -> Key:
+        return (*self._root, "tip", place, line)
 
-    def _place_key(self, place: ItemPlace) -> Key:
-        return (*self._root, "place", str(place.node.service), place.node.node, place.item_id)
 
-    def _turn_key(self, turn: int) -> Key:
-        return (*self._root, "turn", f"{turn:020d}")  # sorts as it counts
+def _is_newer(
+    seen: TurnRecord, stamp: datetime | None, tip: Tip, known: dict[str, SightingRecord]
+) -> bool:
+    """Say whether a content is newer than the newest that is known of its line in its place."""
+    if seen.content == tip.newest:
+        return False
+    if stamp is not None and tip.stamp is not None and stamp != tip.stamp:
+        return stamp > tip.stamp
+    return seen.place not in known
 
 
 def _judged(
-    place: ItemPlace,
-    content: str,
-    stamp: datetime | None,
-    tip: Tip | None,
-    known: ContentRecord | None,
+    seen: TurnRecord, tip: Tip | None, known: dict[str, SightingRecord], *, is_newer: bool
 ) -> Sighting:
-    if known is not None and known.origin != place:
+    if known and next(iter(known)) != seen.place:
         return Sighting.MOVED
     if tip is None:
-        return Sighting.FIRST if known is None else Sighting.SAME
-    if content == tip.newest and not tip.gone:
+        return Sighting.SAME if known else Sighting.FIRST
+    if seen.content == tip.newest and not tip.gone:
         return Sighting.SAME
-    is_older = stamp is not None and tip.stamp is not None and stamp < tip.stamp
-    return Sighting.REPLACED if known is None and not is_older else Sighting.ROLLED_BACK
+    return Sighting.REPLACED if is_newer else Sighting.ROLLED_BACK
+
+
+def _digest_of(place: ItemPlace) -> str:
+    return digest_of(str(place.node.service), place.node.node, place.item_id)
+
+
+def _digest_of_node(node: NodeAddress) -> str:
+    return digest_of(str(node.service), node.node)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -14,6 +14,7 @@ __all__ = [
     "MAX_ARGON2_LANES",
     "MAX_ARGON2_MEMORY",
     "MAX_ARGON2_PASSES",
+    "MAX_ATTACHMENTS_PER_ITEM",
     "MAX_ATTACHMENT_NODES",
     "MAX_ATTRIBUTES",
     "MAX_BACKUP_KEYS",
@@ -45,6 +46,7 @@ __all__ = [
     "MAX_NODES_PER_SERVICE",
     "MAX_NODE_CHARS",
     "MAX_OX_AGE",
+    "MAX_PAYLOAD_DEPTH",
     "MAX_PKESK",
     "MAX_PLAINTEXT_BYTES",
     "MAX_PRE_KEYS",
@@ -82,6 +84,7 @@ __all__ = [
 # XML (RFC 6120 stanzas; the decrypted document is bounded the same way)
 MAX_XML_BYTES: Final = 4 * 1024 * 1024  # bytes before parsing; servers stop far below
 MAX_DEPTH: Final = 64  # nested elements; also bounds every recursion over a tree
+MAX_PAYLOAD_DEPTH: Final = MAX_DEPTH - 2  # of an item: <item/> is around it, and <sign-data/>
 MAX_ELEMENTS: Final = 10_000  # elements in one document
 MAX_ATTRIBUTES: Final = 64  # attributes on one element
 MAX_DECLARATIONS: Final = 64  # namespace declarations on one element
@@ -144,10 +147,11 @@ MAX_SECRETS_PER_NODE: Final = 1024  # secrets kept for one node, tombstones incl
 MAX_REACTIONS: Final = 64  # reactions of one account to one item
 MAX_REACTION_CHARS: Final = 64  # characters of one reaction; the longest emojis have some 15
 MAX_ATTACHMENT_NODES: Final = 4096  # of one encrypted node; each grant and revocation goes to all
+MAX_ATTACHMENTS_PER_ITEM: Final = 1000  # looked through for signatures of nobody in particular
 MAX_SIGNERS: Final = 64  # signers of one signature
 MAX_SIGNATURES_PER_ITEM: Final = 64  # signatures of one item that are looked at
 MAX_SIGNATURE_PACKETS: Final = 8  # OpenPGP signatures in one of them: some sign with all their keys
-MAX_HISTORY_ITEMS: Final = 100_000  # contents whose places are remembered; the unseen go first
+MAX_HISTORY_ITEMS: Final = 100_000  # contents in their places; of the largest node, the unseen go
 
 # Sealed stores: what a seal may ask of whoever unlocks it
 MAX_ARGON2_PASSES: Final = 16  # over the memory; ours are 3

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import DataMissing, ErrorCode, PeerMisbehaved
-from e2ee.names import BareJid, Fingerprint
+from e2ee.names import BareJid, Fetch, Fingerprint
 from e2ee.storage import Transaction
 from e2ee.trust import Trust
 from ox.engine import Certificate
@@ -50,6 +50,8 @@ class Judged:
             time or after its end proves nothing.
         now: its state now.
         announced: whether the signer's list still has the key, or it is our own.
+        missing: what to fetch to know the key as it is today, where its owner has dated it anew,
+            struck it or listed it again since it was fetched: it may be revoked by now.
     """
 
     key: Fingerprint
@@ -58,6 +60,7 @@ class Judged:
     then: KeyState
     now: KeyState
     announced: bool
+    missing: tuple[Fetch, ...] = ()
 
 
 async def sign_within(ox: OxAccount, tx: Transaction, data: bytes) -> bytes:
@@ -109,6 +112,8 @@ async def judge_within(
             raise DataMissing(f"keys of {signer} are missing", fetches=ring.missing) from None
         raise
     key, trust = _most_believed(ring, made)
+    known = ring.find(key)
+    outdated = not ring.listed or (known is not None and known.changed)
     return Judged(
         key=key,
         made=made[key],
@@ -116,6 +121,7 @@ async def judge_within(
         then=KeyState.VALID,
         now=_state(certificates[key], ox.ports.clock()),
         announced=any(current.fingerprint == key for current in ring.current),
+        missing=ring.missing if outdated else (),
     )
 
 
@@ -142,7 +148,7 @@ async def _verified(
 async def _sound(
     ox: OxAccount, ring: KeyRing, made: Mapping[Fingerprint, datetime]
 ) -> Mapping[Fingerprint, Certificate]:
-    """Return the keys that signed; each must name its JID today, and be its owner's alone."""
+    """Return the keys that signed; each must name its JID today, and not be compromised."""
     keys = [key for key in ring.keys if key.fingerprint in made]
     certificates = {
         certificate.fingerprint: certificate

@@ -20,7 +20,7 @@ class CachePolicy:
     Attributes:
         max_age: how long an item is kept; ``None`` for as long as there is room.
         max_items: of all nodes.
-        max_bytes: of all payloads, as XML in UTF-8.
+        max_bytes: of all items as they are stored, about; an index takes more.
         max_items_per_node: so that one node does not drive out all the others.
 
     Raises:

@@ -15,7 +15,6 @@ Each row is found by its key:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -33,8 +32,8 @@ __all__ = ["CacheRows"]
 
 _AGAIN: Final = "again"
 _ONLY: Final = "only"  # sorts behind the other lot
+_REPEATED: Final = 4  # times that the place of an item stands in the keys and turns beside it
 _AT_ONCE: Final = 500  # items that are let go in one commit; a large one may drive out many
-_PAGE: Final = 20  # rows read at once to find out what goes
 
 
 class CacheRows:
@@ -81,12 +80,14 @@ class CacheRows:
             PeerMisbehaved: ``limit-exceeded``: the payload could not be read again.
             StoreFailed: ``store-corrupt``, ``store-too-new``.
         """
-        number = (await self._count()).last + 1
-        raw = ItemRecord(item, number).to_record()
+        record = ItemRecord(item, (await self._count()).last + 1)
+        raw = record.to_record()
         await self.remove(item.place)
-        turn = TurnRecord(item.place, len(raw), item.stored)
-        await self._add(item.place.node, 1, turn.size, last=number)
-        for key in self._turn_keys(item.place, _ONLY if item.is_only_copy else _AGAIN, number):
+        names = (str(item.place.node.service), item.place.node.node, item.place.item_id)
+        size = len(raw) + _REPEATED * len("".join(names).encode())
+        turn = TurnRecord(item.place, size, item.stored)
+        await self._add(item.place.node, 1, turn.size, last=record.turn)
+        for key in self._turn_keys(item.place, *_turn(record)):
             self._draft.put(key, turn.to_record())
         key = self._item_key(item.place)
         self._draft.put(key, raw)
@@ -108,19 +109,20 @@ class CacheRows:
         record = await self.find(place)
         if record is None:
             return
-        lot = _ONLY if record.item.is_only_copy else _AGAIN
-        raw = await self._draft.get(self._turn_keys(place, lot, record.turn)[0])
+        key, _ = self._turn_keys(place, *_turn(record))
+        raw = await self._draft.get(key)
         if raw is None:
             raise StoreFailed(ErrorCode.STORE_CORRUPT, "the stored turn of a cached item is lost")
-        await self._drop(TurnRecord.from_record(raw), lot, record.turn)
+        await self._drop(key, TurnRecord.from_record(raw))
 
     async def remove_some(self, node: NodeAddress) -> bool:
         """Let go some items of a node, and say whether there may be more."""
-
-        async def always(_: TurnRecord) -> bool:
-            return True
-
-        return await self._let_go(self._node_turns(node), _AT_ONCE, always) == _AT_ONCE
+        for _ in range(_AT_ONCE):
+            first = await self._first(self._node_turns(node))
+            if first is None:
+                return False
+            await self._drop(*first)
+        return True
 
     async def trim(self, now: datetime) -> bool:
         """Let go some of what is too old or too much, and say whether there may be more.
@@ -130,50 +132,45 @@ class CacheRows:
         Args:
             now: the present, aware.
         """
-        left = _AT_ONCE
-        if (max_age := self._policy.max_age) is not None:
-            oldest = now - max_age
-
-            async def is_too_old(turn: TurnRecord) -> bool:
-                return turn.stored < oldest
-
-            for lot in (_AGAIN, _ONLY):
-                left -= await self._let_go(self._row("turn", lot), left, is_too_old)
-
-        async def is_too_much(_: TurnRecord) -> bool:
-            count = await self._count()
-            return count.items > self._policy.max_items or count.size > self._policy.max_bytes
-
-        left -= await self._let_go(self._row("turn"), left, is_too_much)
-        return left == 0
+        for _ in range(_AT_ONCE):
+            first = await self._next(now)
+            if first is None:
+                return False
+            await self._drop(*first)
+        return True
 
     async def _trim_node(self, node: NodeAddress) -> None:
-        async def is_too_much(_: TurnRecord) -> bool:
-            return (await self._node_count(node)).items > self._policy.max_items_per_node
-
-        await self._let_go(self._node_turns(node), _AT_ONCE, is_too_much)
-
-    async def _let_go(
-        self, prefix: Key, most: int, goes: Callable[[TurnRecord], Awaitable[bool]]
-    ) -> int:
-        """Let go items in the order of ``prefix`` while they must; return how many."""
-        gone = 0
-        rows: list[tuple[Key, bytes]] = []
-        while gone < most:
-            rows = rows or await self._draft.scan(prefix, limit=_PAGE)
-            if not rows:
+        for _ in range(_AT_ONCE):
+            if (await self._node_count(node)).items <= self._policy.max_items_per_node:
                 break
-            key, raw = rows.pop(0)
+            first = await self._first(self._node_turns(node))
+            if first is None:
+                break
+            await self._drop(*first)
+
+    async def _next(self, now: datetime) -> tuple[Key, TurnRecord] | None:
+        """Return what the policy lets go next, if anything."""
+        if (max_age := self._policy.max_age) is not None:
+            for lot in (_AGAIN, _ONLY):
+                first = await self._first(self._row("turn", lot))
+                if first is not None and first[1].stored < now - max_age:
+                    return first
+        count = await self._count()
+        if count.items > self._policy.max_items or count.size > self._policy.max_bytes:
+            return await self._first(self._row("turn"))
+        return None
+
+    async def _first(self, turns: Key) -> tuple[Key, TurnRecord] | None:
+        """Return the first turn below a key, unless the draft itself keeps that item."""
+        for key, raw in await self._draft.scan(turns, limit=1):
             turn = TurnRecord.from_record(raw)
-            if self._draft.changes_row(self._item_key(turn.place)) or not await goes(turn):
-                break
-            await self._drop(turn, key[-2], int(key[-1]))
-            gone += 1
-        return gone
+            if not self._draft.changes_row(self._item_key(turn.place)):
+                return key, turn
+        return None
 
-    async def _drop(self, turn: TurnRecord, lot: str, number: int) -> None:
+    async def _drop(self, turn_key: Key, turn: TurnRecord) -> None:
         key = self._item_key(turn.place)
-        for each in (key, *self._turn_keys(turn.place, lot, number)):
+        for each in (key, *self._turn_keys(turn.place, *turn_key[-2:])):
             self._draft.remove(each)
         if self._is_indexed:
             self._draft.index(Forgotten(key))
@@ -221,6 +218,10 @@ class CacheRows:
     def _node_turns(self, node: NodeAddress) -> Key:
         return self._row("node-turn", str(node.service), node.node)
 
-    def _turn_keys(self, place: ItemPlace, lot: str, number: int) -> tuple[Key, Key]:
-        turn = (lot, f"{number:020d}")  # sorts as it counts
-        return self._row("turn", *turn), (*self._node_turns(place.node), *turn)
+    def _turn_keys(self, place: ItemPlace, lot: str, number: str) -> tuple[Key, Key]:
+        return self._row("turn", lot, number), (*self._node_turns(place.node), lot, number)
+
+
+def _turn(record: ItemRecord) -> tuple[str, str]:
+    """Return by what a turn is found: the lot, and a number that sorts as it counts."""
+    return _ONLY if record.item.is_only_copy else _AGAIN, f"{record.turn:020d}"

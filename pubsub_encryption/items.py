@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from e2ee import limits
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.errors import ApiMisuse, CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.names import NodeAddress, SecretId
@@ -108,8 +109,8 @@ async def seal_item(engine: OpenPgpEngine, secret: NodeSecret, payload: Element)
     message = await engine.lock(plaintext, secret.passphrase, count)
     item = EncryptedItem(secret.id, message).to_xml()
     try:
-        for document in (plaintext, write_xml(item)):
-            parse_xml(document)
+        _parsed(plaintext)
+        parse_xml(write_xml(item))
     except PeerMisbehaved as error:
         raise ApiMisuse("a payload beyond our own bounds", code=error.code, rule=_RULE) from None
     return item
@@ -163,6 +164,21 @@ def check_place(address: NodeAddress, arrival: Arrival) -> None:
         )
 
 
+def _parsed(plaintext: bytes) -> Element:
+    """Return the payload that was inside of an item.
+
+    Raises:
+        PeerMisbehaved: ``malformed``; ``limit-exceeded``, also where it would be too deep for its
+            place in an ``<item/>``.
+    """
+    payload = parse_xml(plaintext)
+    if not payload.namespace:
+        raise PeerMisbehaved(ErrorCode.MALFORMED, "a payload without a namespace", rule=_RULE)
+    if payload.depth > limits.MAX_PAYLOAD_DEPTH:
+        raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "a payload that is too deep", rule=_RULE)
+    return payload
+
+
 def _is_closed(result: ItemResult) -> bool:
     return isinstance(result, UnreadableItem) and isinstance(result.error, CannotDecrypt)
 
@@ -171,9 +187,7 @@ def _result(outcome: bytes | E2eeError, secret: NodeSecret, arrival: Arrival) ->
     if isinstance(outcome, E2eeError):
         return UnreadableItem(outcome, arrival)
     try:
-        payload = parse_xml(outcome)
-        if not payload.namespace:
-            raise PeerMisbehaved(ErrorCode.MALFORMED, "a payload without a namespace", rule=_RULE)
+        payload = _parsed(outcome)
     except E2eeError as error:
         return UnreadableItem(error, arrival)
     return OpenedItem(payload, Authorship.NODE_KEY_HOLDER, secret.id, secret.state, arrival)

@@ -13,6 +13,7 @@ from typing import Final
 
 from e2ee import ns
 from e2ee.arrival import Arrival
+from e2ee.effects import Create, Delete, Effect
 from e2ee.errors import ErrorCode, PeerMisbehaved
 from e2ee.names import (
     BareJid,
@@ -43,6 +44,7 @@ from pubsub_encryption.items import (
 )
 from pubsub_encryption.keychain import Keychain
 from pubsub_encryption.owner import (
+    attachments_settled,
     close_attachments,
     create,
     grant,
@@ -203,32 +205,58 @@ class NodeEncryption:
             clock_is_right=clock_is_right,
         )
 
-    async def open_attachments(self, item_id: ItemId, features: Collection[str]) -> None:
+    async def open_attachments(
+        self, item_id: ItemId, features: Collection[str], *, then: Sequence[Effect] = ()
+    ) -> None:
         """Let the members attach to an item: queue its attachment node and their affiliations (§6).
 
         Who may publish in the node may attach; other members read. From now on this device grants
         and revokes there as in the node itself; another one of ours does not know of it, and there
-        the encryption must do. Where the service creates such nodes, or it was done before, nothing
-        is queued: call it before anything is attached.
+        the encryption must do. Where the service creates such nodes, which anybody's item then has,
+        or where it was done before, only ``then`` is queued.
 
         Args:
             item_id: the item.
             features: what the service announces (XEP-0030).
+            then: what is not tried unless all of that succeeded, each after the one before it: the
+                publication of the item, and of our own attachments. Were the item there first,
+                somebody else could make the node and own it.
 
         Raises:
             ApiMisuse: ``not-owner``; ``no-active-secret``: nothing is known of the node;
                 ``unusable-key``: our own key is expired or revoked; ``limit-exceeded``: there are
-                ``limits.MAX_ATTACHMENT_NODES`` already.
+                ``limits.MAX_ATTACHMENT_NODES`` already, or an effect is too large.
             PeerMisbehaved: ``malformed``: an id of which no node can be named.
         """
-        await open_attachments(self.ox, self.address, item_id, features)
+        await open_attachments(self.ox, self.address, item_id, features, then)
 
-    async def close_attachments(self, item_id: ItemId) -> None:
+    async def close_attachments(self, item_id: ItemId, *, after: Sequence[Effect] = ()) -> None:
         """Queue the deletion of an item's attachment node, if this device opened it.
 
-        Call it when an item is retracted: services keep such nodes.
+        Services keep such nodes when an item is retracted. Whoever is removed from this node is
+        removed there, too, until :meth:`attachments_settled`; closing it again queues the deletion
+        again.
+
+        Args:
+            item_id: the item.
+            after: what is queued in any case and without whose success nothing is deleted: the
+                item's retraction.
+
+        Raises:
+            PeerMisbehaved: ``malformed``: an id of which no node can be named.
         """
-        await close_attachments(self.ox, self.address, item_id)
+        await close_attachments(self.ox, self.address, item_id, after)
+
+    async def attachments_settled(self, effect: Create | Delete) -> None:
+        """Take in that an attachment node of this node is not there, or not ours.
+
+        Call it whenever the service has performed a deletion or refused a creation, before that is
+        reported to the outbox. Of any other node nothing is changed.
+
+        Args:
+            effect: what was queued.
+        """
+        await attachments_settled(self.ox, self.address, effect)
 
     async def approve(self, owner: BareJid, signer: Fingerprint) -> None:
         """Record the user's word that ``owner``, with this key, may share secrets of the node.

@@ -37,10 +37,18 @@ from e2ee.names import BareJid, Fingerprint, ItemId, ItemPlace, NodeAddress, Sec
 from e2ee.outbox import queued
 from e2ee.renewal import renewal_within
 from e2ee.secret import Secret
-from e2ee.storage import Put, Transaction
+from e2ee.storage import Change, Transaction
 from e2ee.tokens import random_token
 from ox.account import OxAccount
-from pubsub_encryption.attachment_register import load_register, save_register
+from pubsub_encryption.attachment_register import (
+    AttachmentNode,
+    find_node,
+    load_nodes,
+    load_register,
+    remove_node,
+    save_node,
+    save_register,
+)
 from pubsub_encryption.elements import Reason, Revoke
 from pubsub_encryption.in_use import keychain_within, secret_in_use, trusted
 from pubsub_encryption.keychain import Keychain
@@ -49,7 +57,14 @@ from pubsub_encryption.node_secret import SecretState
 from pubsub_encryption.rotation import Rotation
 from pubsub_encryption.sharing import load_keychain, save_keychain
 
-__all__ = ["close_attachments", "create", "grant", "open_attachments", "rotate"]
+__all__ = [
+    "attachments_settled",
+    "close_attachments",
+    "create",
+    "grant",
+    "open_attachments",
+    "rotate",
+]
 
 _NODE_CONFIG: Final[NodeConfig] = (
     (ACCESS_MODEL, "whitelist"),
@@ -91,8 +106,10 @@ async def grant(
         if any(secret.state is SecretState.ACTIVE for secret in keychain.secrets):
             await secret_in_use(tx, ox, keychain)  # nobody is given what we would not encrypt with
         register = await load_register(tx, ox, address)
+        attached = await load_nodes(tx, ox, address)
+        opened = [node.address for node in attached if not node.is_closing]
         effects: list[Effect] = [
-            Affiliate(node, newcomer, affiliation) for node in (address, *sorted(register.nodes))
+            Affiliate(node, newcomer, affiliation) for node in (address, *opened)
         ]
         for secret in keychain.secrets:
             if again or newcomer not in secret.shared_with:
@@ -129,7 +146,8 @@ async def rotate(
         new = keychain.current
         register = await load_register(tx, ox, address)
         effects: list[Effect] = []
-        for node in (address, *sorted(register.nodes)):
+        attached = await load_nodes(tx, ox, address)
+        for node in (address, *(node.address for node in attached)):
             for jid in sorted(revoke):
                 effects.append(Unsubscribe(node, jid))
                 effects.append(Affiliate(node, jid, Affiliation.NONE))
@@ -161,32 +179,56 @@ async def rotate(
 
 
 async def open_attachments(
-    ox: OxAccount, address: NodeAddress, item_id: ItemId, features: Collection[str]
+    ox: OxAccount,
+    address: NodeAddress,
+    item_id: ItemId,
+    features: Collection[str],
+    then: Sequence[Effect],
 ) -> None:
     """See ``NodeEncryption.open_attachments``."""
+    creates = attachment_effects(ItemPlace(address, item_id), _NODE_CONFIG, features)
     async with ox.ports.store.exclusive(ox.scope) as tx:
-        keychain = await _owned(tx, ox, address)
-        register = await load_register(tx, ox, address)
         effects: list[Effect] = []
-        for create in attachment_effects(ItemPlace(address, item_id), _NODE_CONFIG, features):
-            if create.address not in register.nodes:
-                effects.append(create)
-                for member in sorted(keychain.members):
-                    access = register.affiliation(member)
-                    effects.append(Affiliate(create.address, member, access))
-                register = register.opened(create.address)
-        queue = await queued(tx, ox.account, effects)
-        await tx.commit([save_register(ox, register), *queue])
+        changes: list[Change] = []
+        for create in creates:
+            keychain = await _owned(tx, ox, address)
+            known = await find_node(tx, ox, address, create.address)
+            if known is not None and not known.is_closing:
+                continue
+            register = await load_register(tx, ox, address)
+            effects.append(create)
+            for member in sorted(keychain.members):
+                access = register.affiliation(member)
+                effects.append(Affiliate(create.address, member, access))
+            changes.append(save_node(ox, address, AttachmentNode(create.address)))
+            if known is None:
+                changes.append(save_register(ox, register.one_more()))
+        queue = await queued(tx, ox.account, [*effects, *then], chained=True)
+        await tx.commit([*changes, *queue])
 
 
-async def close_attachments(ox: OxAccount, address: NodeAddress, item_id: ItemId) -> None:
+async def close_attachments(
+    ox: OxAccount, address: NodeAddress, item_id: ItemId, after: Sequence[Effect]
+) -> None:
     """See ``NodeEncryption.close_attachments``."""
-    node = attachment_node(ItemPlace(address, item_id))
+    where = attachment_node(ItemPlace(address, item_id))
     async with ox.ports.store.exclusive(ox.scope) as tx:
-        register = await load_register(tx, ox, address)
-        if node in register.nodes:
-            queue = await queued(tx, ox.account, [Delete(node)])
-            await tx.commit([save_register(ox, register.closed(node)), *queue])
+        effects = [*after]
+        changes: list[Change] = []
+        if await find_node(tx, ox, address, where) is not None:
+            effects.append(Delete(where))
+            changes.append(save_node(ox, address, AttachmentNode(where, is_closing=True)))
+        queue = await queued(tx, ox.account, effects, chained=True)
+        await tx.commit([*changes, *queue])
+
+
+async def attachments_settled(ox: OxAccount, address: NodeAddress, effect: Create | Delete) -> None:
+    """See ``NodeEncryption.attachments_settled``."""
+    async with ox.ports.store.exclusive(ox.scope) as tx:
+        node = await find_node(tx, ox, address, effect.address)
+        if node is not None and (node.is_closing or isinstance(effect, Create)):
+            register = (await load_register(tx, ox, address)).one_less()
+            await tx.commit([remove_node(ox, address, node), save_register(ox, register)])
 
 
 async def _owned(tx: Transaction, ox: OxAccount, address: NodeAddress) -> Keychain:
@@ -235,7 +277,7 @@ def _with_new_secret(
 
 
 async def _commit(
-    tx: Transaction, ox: OxAccount, keychain: Keychain, effects: Sequence[Effect], *changes: Put
+    tx: Transaction, ox: OxAccount, keychain: Keychain, effects: Sequence[Effect], *changes: Change
 ) -> None:
     queue = await queued(tx, ox.account, effects)
     await tx.commit([save_keychain(ox, keychain), *changes, *queue])

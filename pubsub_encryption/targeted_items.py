@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from e2ee import ns
@@ -17,15 +16,14 @@ from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.history import History
 from e2ee.names import BareJid, ItemPlace
-from e2ee.omemo.device import Device
+from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.encrypting import encrypt_item_within
-from e2ee.omemo.own_bundle import publish_changed_bundles
 from e2ee.omemo.own_rows import own_within
 from e2ee.omemo.recipients import DeviceReport
 from e2ee.omemo.sessions import OmemoSessions
 from e2ee.omemo.version import Version
 from e2ee.ports import Ports
-from e2ee.storage import Key, Transaction
+from e2ee.storage import Transaction
 from e2ee.trust import Trust
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
@@ -44,9 +42,9 @@ from pubsub_encryption.targeted_reading import (
     sighted,
 )
 
-__all__ = ["FEATURES", "TargetedItem", "TargetedItems"]
+__all__ = ["TARGETED_FEATURES", "TargetedItem", "TargetedItems"]
 
-FEATURES: Final = (ns.PTE,)
+TARGETED_FEATURES: Final = (ns.PTE,)
 """Service discovery features of a client that uses this, beside its algorithms' (XEP-0477 §5)."""
 
 _RULE: Final = "XEP-0477 §3.1"
@@ -63,6 +61,15 @@ class TargetedItem:
 
     payload: Element
     report: tuple[DeviceReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """Which device or key of ours wrote an item."""
+
+    authorship: Authorship
+    fingerprint: str
+    device: DeviceId | None = None
 
 
 class TargetedItems:
@@ -95,7 +102,6 @@ class TargetedItems:
         self.sessions = sessions
         self.ox = ox
         self.cache = cache or ItemCache(account, ports)
-        self.scope: Key = (str(account),)
 
     async def encrypt(
         self,
@@ -134,83 +140,82 @@ class TargetedItems:
         if not is_payload(payload):
             raise ApiMisuse("a payload that no item may hold, or that is encrypted", rule=_RULE)
         _check_bounds(element(ns.SCE, "envelope", None, element(ns.SCE, "content", None, payload)))
-        now = self.ports.clock()
-        async with self.ports.store.exclusive(self.scope) as tx:
+        if by_openpgp and (leaving_out or verified_only):
+            raise ApiMisuse("devices are chosen in OMEMO alone")
+        async with self.ports.store.exclusive(self.cache.scope) as tx:
             draft = Draft(tx, self.account)
             if by_openpgp:
-                if leaving_out or verified_only:
-                    raise ApiMisuse("devices are chosen in OMEMO alone")
-                written = await self._written_in_openpgp(tx, payload, to, place, now)
+                inner, report, author = await self._in_openpgp(tx, payload, to)
             else:
-                written = await self._written_in_omemo(
-                    draft, payload, to, place, now, leaving_out, verified_only=verified_only
+                inner, report, author = await self._in_omemo(
+                    draft, payload, to, leaving_out, verified_only=verified_only
                 )
-            sealed, item = written
-            await self.cache.keep_within(draft, item)
-            history = History(tx, self.scope)
-            await sighted(history, item, now)
-            draft.take(history.changes())
+            targeted = TargetedPayload(self.account, inner.namespace, inner)
+            sealed = targeted.to_xml()
+            _check_bounds(sealed)
+            await self._keep(tx, draft, author, targeted, payload, place)
             await draft.commit()
-        return sealed
+        return TargetedItem(sealed, report)
 
-    async def _written_in_omemo(
+    async def _in_omemo(
         self,
         draft: Draft,
         payload: Element,
         to: Collection[BareJid],
-        place: ItemPlace,
-        now: datetime,
         leaving_out: Collection[Device],
         *,
         verified_only: bool,
-    ) -> tuple[TargetedItem, CachedItem]:
+    ) -> tuple[Element, tuple[DeviceReport, ...], _Author]:
         if self.sessions is None:
             raise ApiMisuse("OMEMO is not spoken here")
         encrypted = await encrypt_item_within(
             self.sessions, draft, payload, to, leaving_out=leaving_out, verified_only=verified_only
         )
         own, engine = await own_within(draft), self.sessions.engines[Version.TWO]
-        targeted = TargetedPayload(self.account, ns.OMEMO_2, encrypted.elements[0])
-        item = CachedItem(
-            place=place,
-            digest=content_digest(targeted),
-            payload=payload,
-            authorship=Authorship.DEVICE,
-            stored=now,
-            sender=self.account,
-            device=own.device.id,
-            fingerprint=engine.fingerprint(engine.identity(own.identity)),
-            trust=Trust.AUTHENTICATED,
-            time=now,
-        )
-        return TargetedItem(_bounded(targeted), encrypted.report), item
+        fingerprint = engine.fingerprint(engine.identity(own.identity))
+        author = _Author(Authorship.DEVICE, fingerprint, own.device.id)
+        return encrypted.elements[0], encrypted.report, author
 
-    async def _written_in_openpgp(
-        self,
-        tx: Transaction,
-        payload: Element,
-        to: Collection[BareJid],
-        place: ItemPlace,
-        now: datetime,
-    ) -> tuple[TargetedItem, CachedItem]:
+    async def _in_openpgp(
+        self, tx: Transaction, payload: Element, to: Collection[BareJid]
+    ) -> tuple[Element, tuple[DeviceReport, ...], _Author]:
         if self.ox is None:
             raise ApiMisuse("OpenPGP is not spoken here")
         # Ourselves named, too: else our other devices would take it for somebody else's.
         openpgp = await self.ox.seal_within(tx, [payload], {*to, self.account})
         own = await self.ox.own_key_within(tx)
-        targeted = TargetedPayload(self.account, ns.OX, openpgp)
+        return openpgp, (), _Author(Authorship.OPENPGP_KEY, own.certificate.fingerprint)
+
+    async def _keep(
+        self,
+        tx: Transaction,
+        draft: Draft,
+        author: _Author,
+        targeted: TargetedPayload,
+        payload: Element,
+        place: ItemPlace,
+    ) -> None:
+        """Keep an item of ours as if we had decrypted it."""
+        now = self.ports.clock()
         item = CachedItem(
             place=place,
             digest=content_digest(targeted),
             payload=payload,
-            authorship=Authorship.OPENPGP_KEY,
+            authorship=author.authorship,
             stored=now,
             sender=self.account,
-            fingerprint=own.certificate.fingerprint,
+            device=author.device,
+            fingerprint=author.fingerprint,
             trust=Trust.AUTHENTICATED,
             time=now,
         )
-        return TargetedItem(_bounded(targeted)), item
+        try:
+            await self.cache.keep_within(draft, item)
+        except PeerMisbehaved as error:
+            raise ApiMisuse("an item that cannot be kept", code=error.code) from None
+        history = History(tx, self.cache.scope)
+        await sighted(history, item, now)
+        draft.take(history.changes())
 
     async def decrypt(self, payload: Element, arrival: Arrival) -> OpenedTargeted:
         """Decrypt the payload of one item, or return it as it was decrypted before.
@@ -240,7 +245,8 @@ class TargetedItems:
         """Decrypt a page of items in one commit; a bad one never stops the others.
 
         Give the older ones first: which of two versions is the newer one is told by what their
-        authors date them, and where these are the same by their order here.
+        authors date them, and where these are the same by their order here. The event loop runs
+        between pages, so keep one to a few hundred items.
 
         Args:
             page: payloads with where each was found; those in clear may stand among them.
@@ -252,30 +258,13 @@ class TargetedItems:
         Raises:
             StoreFailed: nothing of the page was kept.
         """
-        async with self.ports.store.exclusive(self.scope) as tx:
+        async with self.ports.store.exclusive(self.cache.scope) as tx:
             draft = Draft(tx, self.account)
-            reading = TargetedReading(
-                self.sessions,
-                self.ox,
-                self.cache,
-                self.ports.trust,
-                tx,
-                draft,
-                self.ports.clock(),
-            )
+            reading = TargetedReading(self.sessions, self.ox, self.cache, tx, draft)
             results = [await reading.read(payload, arrival) for payload, arrival in page]
-            if self.sessions is not None:
-                await publish_changed_bundles(self.sessions, draft)
-            draft.take(reading.history.changes())
+            await reading.finish()
             await draft.commit()
         return tuple(results)
-
-
-def _bounded(targeted: TargetedPayload) -> Element:
-    """Return the payload of an item that others read, too."""
-    payload = targeted.to_xml()
-    _check_bounds(payload)
-    return payload
 
 
 def _check_bounds(document: Element) -> None:

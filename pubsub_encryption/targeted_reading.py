@@ -19,11 +19,12 @@ from e2ee.names import Fingerprint
 from e2ee.omemo.decrypting import decrypt_within
 from e2ee.omemo.device import Device, IdentityFingerprint
 from e2ee.omemo.inbox import take_out
+from e2ee.omemo.own_bundle import publish_changed_bundles
 from e2ee.omemo.own_rows import own_or_none
 from e2ee.omemo.ring_rows import ring_within
 from e2ee.omemo.sessions import OmemoSessions
 from e2ee.storage import Transaction
-from e2ee.trust import Trust, TrustPolicy
+from e2ee.trust import Trust
 from e2ee.xmltree import Element
 from ox.account import OxAccount
 from ox.ring_rows import ring_within as key_ring_within
@@ -91,10 +92,8 @@ class TargetedReading:
         sessions: OmemoSessions | None,
         ox: OxAccount | None,
         cache: ItemCache,
-        policy: TrustPolicy,
         tx: Transaction,
         draft: Draft,
-        now: datetime,
     ) -> None:
         """Begin to read.
 
@@ -102,19 +101,16 @@ class TargetedReading:
             sessions: opens what is in OMEMO.
             ox: opens what is in OpenPGP.
             cache: where items are kept.
-            policy: the user's.
             tx: the caller's transaction, of which nothing is committed but the draft.
             draft: over it.
-            now: the present, aware.
         """
         self._sessions = sessions
         self._ox = ox
         self._cache = cache
-        self._policy = policy
         self._tx = tx
         self._draft = draft
-        self._now = now
-        self.history = History(tx, (str(draft.account),))
+        self._now = cache.ports.clock()
+        self._history = History(tx, cache.scope)
 
     async def read(self, payload: Element, arrival: Arrival) -> TargetedResult:
         """Read one item; what is wrong with it alone is returned.
@@ -139,14 +135,24 @@ class TargetedReading:
             return UnreadableTargeted(error.with_traceback(None), again, arrival)
         return OpenedTargeted(item, await self._trust(item), seen, arrival)
 
+    async def finish(self) -> None:
+        """Write to the draft what belongs to all items that were read; then it may be committed.
+
+        Raises:
+            StoreFailed: what the store raises.
+        """
+        if self._sessions is not None:
+            await publish_changed_bundles(self._sessions, self._draft)
+        self._draft.take(self._history.changes())
+
     async def _kept(self, placed: PlacedItem) -> tuple[CachedItem, Seen] | None:
         """Return the item if it was decrypted before, be it elsewhere; it is not kept once more."""
-        elsewhere = await self.history.places(CIPHER_LINE, placed.digest)
+        elsewhere = await self._history.places(CIPHER_LINE, placed.digest)
         for place in (placed.place, *elsewhere):
             item = await self._cache.served_within(self._draft, place, placed.digest)
             if item is not None:
                 item = replace(item, place=placed.place)
-                return item, await sighted(self.history, item, self._now)
+                return item, await sighted(self._history, item, self._now)
         return None
 
     async def _opened(self, placed: PlacedItem) -> tuple[CachedItem, Seen]:
@@ -164,7 +170,7 @@ class TargetedReading:
             raise PeerMisbehaved(
                 ErrorCode.UNSUPPORTED_ALGORITHM, "an algorithm that is not spoken here", rule=_RULE
             )
-        seen = await sighted(self.history, item, self._now)
+        seen = await sighted(self._history, item, self._now)
         if seen.sighting not in (Sighting.MOVED, Sighting.ROLLED_BACK):
             await self._cache.keep_within(part, item)
             part.merge()
@@ -210,9 +216,9 @@ class TargetedReading:
 
     async def _seen_again(self, placed: PlacedItem) -> Seen | None:
         """Note the sighting of what cannot be read if it once was; nobody else fills a history."""
-        if not await self.history.places(CIPHER_LINE, placed.digest):
+        if not await self._history.places(CIPHER_LINE, placed.digest):
             return None
-        return await self.history.saw(placed.place, CIPHER_LINE, placed.digest, None, self._now)
+        return await self._history.saw(placed.place, CIPHER_LINE, placed.digest, None, self._now)
 
     async def _trust(self, item: CachedItem) -> Trust:
         """Return what is known today of who wrote an item."""
@@ -223,7 +229,7 @@ class TargetedReading:
             if own is not None and own.device == Device(item.sender, item.device):
                 return Trust.AUTHENTICATED
             devices = await ring_within(self._draft, item.sender)
-            return devices.level_of(IdentityFingerprint(item.fingerprint), self._policy)
+            return devices.level_of(IdentityFingerprint(item.fingerprint), self._cache.ports.trust)
         keys = await key_ring_within(self._tx, self._draft.account, item.sender)
         key = keys.find(Fingerprint(item.fingerprint))
         if key is None or (key.trust.accepts and key not in keys.with_former_keys().accepted):

@@ -7,6 +7,7 @@ from signing.policy import Policy, all_of, any_of, every_signature, k_of
 from signing.profile import Ambiguity
 from signing.readings import Reading
 from signing.signatures import FEATURES, ItemSignatures
+from signing.signed_by import SignedBy, find_signatures, listed_signers
 from signing.signing import SignedItem
 from signing.verdict import (
     Doubt,
@@ -16,7 +17,7 @@ from signing.verdict import (
     Verdict,
     Verification,
 )
-from signing.verifying import FetchedItem, SignedBy, find_signatures
+from signing.verifying import FetchedItem
 
 __all__ = [
     "FEATURES",
@@ -38,4 +39,5 @@ __all__ = [
     "every_signature",
     "find_signatures",
     "k_of",
+    "listed_signers",
 ]

@@ -38,9 +38,9 @@ def canonical(root: Element) -> bytes:
         UTF-8, without an XML declaration.
 
     Raises:
-        ApiMisuse: ``ambiguous`` for a tree that was put together by hand with an attribute in a
-            namespace but without a prefix, or with one prefix for two namespaces on one element.
-        PeerMisbehaved: ``limit-exceeded`` for more than ``limits.MAX_XML_BYTES`` of declarations,
+        PeerMisbehaved: ``ambiguous`` for a tree that was not parsed by ``parse_xml``, and has an
+            attribute in a namespace but without a prefix, or one prefix for two namespaces on one
+            element; ``limit-exceeded`` for more than ``limits.MAX_XML_BYTES`` of declarations,
             which the names of a tree can ask for if they have prefixes.
     """
     return _written(root, _STRICT)
@@ -181,10 +181,8 @@ def _tags(element: Element, scope: _Scope, form: _Form) -> tuple[str, str, dict[
         if attribute.namespace:
             own = _prefix(attribute)
             if not own or used.setdefault(own, attribute.namespace) != attribute.namespace:
-                raise ApiMisuse(
-                    "an XML tree that does not say its prefixes",
-                    code=ErrorCode.AMBIGUOUS,
-                    rule=_RULE,
+                raise PeerMisbehaved(
+                    ErrorCode.AMBIGUOUS, "an XML tree that does not say its prefixes", rule=_RULE
                 )
             name = f"{own}:{name}"
         attributes.append(f' {name}="{form.value(attribute.value)}"')

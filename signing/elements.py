@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from e2ee import limits, ns
 from e2ee.errors import ErrorCode, PeerMisbehaved
@@ -17,34 +16,19 @@ from e2ee.lexical import parse_time, trim_xml
 from e2ee.names import BareJid
 from e2ee.xmltree import Element, element
 
-__all__ = ["Extra", "Signature", "Statement"]
+__all__ = ["Signature", "Statement"]
 
 _RULE: Final = "XEP-0475 §5"
 _PROFILES: Final = ((ns.PUBSUB_SIGNING_OPENPGP, "sign"),)  # XEP-0476 §2
-
-# Where some reading has names of its own: an element taken from there could pass for one of them
-_RESERVED: Final = frozenset(("", ns.PUBSUB, ns.PUBSUB_SIGNING, ns.PUBSUB_SIGNATURE))
 
 
 def _malformed(what: str) -> NoReturn:
     raise PeerMisbehaved(ErrorCode.MALFORMED, what, rule=_RULE)
 
 
-class Extra(NamedTuple):
-    """An element that a signing profile adds to what is signed, and where it stands.
-
-    Attributes:
-        after: how many of ``<time/>`` and the ``<signer/>`` elements stand before it.
-        element: as it was found.
-    """
-
-    after: int
-    element: Element
-
-
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is signed beside the item: when, by whom, and a profile's own elements (XEP-0475 §5).
+    """What is signed beside the item: when, and by whom (XEP-0475 §5).
 
     Co-signers sign one statement: theirs are equal, and equal hashes find them. The order of the
     signers is part of it.
@@ -52,17 +36,14 @@ class Statement:
     Attributes:
         stamp: the time exactly as written (XEP-0082), since that text is signed.
         signers: from 1 to ``limits.MAX_SIGNERS``, in order, none twice.
-        extras: a profile's own elements, in order; XEP-0476 has none.
         time: what ``stamp`` means, aware and in UTC.
 
     Raises:
-        PeerMisbehaved: ``malformed``, also for an extra that would be mistaken for a part of the
-            wrapper; ``limit-exceeded`` for too many signers.
+        PeerMisbehaved: ``malformed``; ``limit-exceeded`` for too many signers.
     """
 
     stamp: str
     signers: tuple[BareJid, ...]
-    extras: tuple[Extra, ...] = ()
     time: datetime = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,17 +53,7 @@ class Statement:
             )
         if not self.signers or len(set(self.signers)) != len(self.signers):
             _malformed("a signature without a signer, or with one twice")
-        places = [extra.after for extra in self.extras]
-        if places != sorted(places) or not all(0 <= at <= len(self.signers) + 1 for at in places):
-            _malformed("a signature whose extra elements have no place")
-        if any(extra.element.namespace in _RESERVED for extra in self.extras):
-            _malformed("a signature with an unknown element of XEP-0475's own")
         object.__setattr__(self, "time", parse_time(self.stamp))
-
-    def interleaved(self, time: Element, signers: tuple[Element, ...]) -> tuple[Element, ...]:
-        """Return these elements of the statement with its extras in their places."""
-        placed = [*self.extras, *enumerate((time, *signers))]  # an extra before what follows it
-        return tuple([each for _, each in sorted(placed, key=itemgetter(0))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +74,22 @@ class Signature:
     def to_xml(self) -> Element:
         """Return the element."""
         addressed = () if self.to is None else (_own("to", {"jid": str(self.to)}),)
-        stated = self.statement.interleaved(
-            _own("time", {"stamp": self.statement.stamp}),
-            tuple(_own("signer", {}, str(jid)) for jid in self.statement.signers),
-        )
-        return _own("signature", {}, *addressed, *stated, self.profile)
+        time = _own("time", {"stamp": self.statement.stamp})
+        signers = [_own("signer", {}, str(jid)) for jid in self.statement.signers]
+        return _own("signature", {}, *addressed, time, *signers, self.profile)
 
     @classmethod
     def from_xml(cls, source: Element) -> Signature:
         """Read the element.
 
-        Every child counts, for it may be signed: those that we do not know are kept as extras.
-        Attributes of ``<signature/>`` itself are in no signed bytes and ignored.
+        Every child counts, for it may be signed, and say what nobody would be shown. XEP-0476 adds
+        none to those of XEP-0475, so any other is of a profile that we do not know. Attributes of
+        ``<signature/>`` itself are in no signed bytes and ignored.
 
         Raises:
             PeerMisbehaved: ``malformed``; ``limit-exceeded`` for too many signers;
-                ``context-mismatch`` for more than one ``<to/>``; ``unsupported-algorithm`` where
-                only profiles that we do not know have signed.
+                ``context-mismatch`` for more than one ``<to/>``; ``unsupported-algorithm`` for
+                an element of a profile that we do not know.
         """
         if not source.is_(ns.PUBSUB_SIGNING, "signature"):
             _malformed("an element that is no <signature/>")
@@ -128,7 +98,6 @@ class Signature:
         to: list[BareJid] = []
         stamps: list[str] = []
         signers: list[BareJid] = []
-        extras: list[Extra] = []
         profiles: list[Element] = []
         for child in source.elements:
             if (child.namespace, child.name) in _PROFILES:
@@ -142,17 +111,17 @@ class Signature:
             elif child.is_(ns.PUBSUB_SIGNING, "signer"):
                 signers.append(_read_signer(child))
             else:
-                extras.append(Extra(len(stamps) + len(signers), child))
+                raise PeerMisbehaved(
+                    ErrorCode.UNSUPPORTED_ALGORITHM,
+                    "a <signature/> with an element of no known profile",
+                    rule=_RULE,
+                )
         if not stamps:
             _malformed("a <signature/> without <time/>")
-        statement = Statement(stamps[0], tuple(signers), tuple(extras))
+        statement = Statement(stamps[0], tuple(signers))
         if len(to) > 1:
             raise PeerMisbehaved(
                 ErrorCode.CONTEXT_MISMATCH, "a <signature/> for several services", rule=_RULE
-            )
-        if not profiles and extras:
-            raise PeerMisbehaved(
-                ErrorCode.UNSUPPORTED_ALGORITHM, "a <signature/> of no known profile", rule=_RULE
             )
         if len(profiles) != 1:
             _malformed("a <signature/> that does not hold exactly one signature")

@@ -94,6 +94,13 @@ class Outcome:
         """Who is listed and has not signed."""
         return frozenset(self.signers) - self.verdicts.keys()
 
+    @property
+    def signed(self) -> frozenset[BareJid]:
+        """Who has signed, as far as is known, and not only attached something."""
+        return frozenset(
+            jid for jid, found in self.verdicts.items() if found is not Verdict.INVALID
+        )
+
     def proves(self, signer: BareJid) -> Verdict:
         """Return what the signature of one who signed proves, given those of the others.
 
@@ -115,7 +122,9 @@ def judge(policy: Policy, outcomes: Sequence[Outcome]) -> tuple[Verdict, frozens
     Of each named signer the best signature counts, and of these the best ``at_least``.
     """
     counting = [each for each in outcomes if any(map(policy.counts, each.verdicts))]
-    absent = frozenset(jid for each in counting for jid in each.absent)
+    absent = frozenset(
+        jid for each in counting if any(map(policy.counts, each.signed)) for jid in each.absent
+    )
     if policy.named is None or policy.at_least is None:
         found = [each.proves(signer) for each in counting for signer in each.verdicts]
         return _worst(found) if found else Verdict.UNSIGNED, absent

@@ -19,7 +19,6 @@ from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
 from e2ee.lexical import trim_xml
 from e2ee.xmltree import Attribute, Element
 from signing.canonical import has_prefixes, trims, trims_as_libervia
-from signing.elements import Statement
 from signing.readings import Reading
 
 __all__ = ["Ambiguity", "ambiguities", "bare_item", "payload_of", "prepare", "readings_for"]
@@ -32,11 +31,12 @@ _LOST_IN_TEXTS: Final = "\r"  # a parser then normalises (XML 1.0 §2.11, §3.3.
 
 
 class Ambiguity(StrEnum):
-    """Why other items have the same signed bytes, and read differently."""
+    """Why what is handed out may read differently from what was signed."""
 
     TRIMMED = "trimmed"  # XML white space at the edge of a text was left out
     UNICODE_SPACE = "unicode-space"  # Libervia's form was signed and left white space out, any kind
     PREFIXES = "prefixes"  # what a prefix in a text or a value stands for is not signed
+    ITEM_ATTRIBUTES = "item-attributes"  # of <item/>: xml:lang, say, is not in its payload
 
 
 def payload_of(item: Element) -> Element:
@@ -68,7 +68,7 @@ def bare_item(item: Element) -> Element:
             too deep to be wrapped.
     """
     payload = payload_of(item)
-    if item.depth >= limits.MAX_DEPTH:
+    if payload.depth > limits.MAX_PAYLOAD_DEPTH:
         raise PeerMisbehaved(ErrorCode.LIMIT_EXCEEDED, "an <item/> that is too deep", rule=_RULE)
     return Element(
         ns.PUBSUB,
@@ -90,8 +90,11 @@ def prepare(payload: Element) -> Element:
     Raises:
         ApiMisuse: ``ambiguous`` for a payload outside the signable profile: prefixes other than
             ``xml`` used or declared, a carriage return in a text, a tab or line end in a value,
-            ``xml:space="default"`` inside that has texts trimmed all the same, or an ``<item/>``.
+            ``xml:space="default"`` inside that has texts trimmed all the same, or an ``<item/>``;
+            ``limit-exceeded`` for one that is too deep to be wrapped.
     """
+    if payload.depth > limits.MAX_PAYLOAD_DEPTH:
+        raise ApiMisuse("a payload that is too deep", code=ErrorCode.LIMIT_EXCEEDED, rule=_RULE)
     if trims_as_libervia(payload):
         payload = replace(payload, attributes=_preserving(payload.attributes))
     if trims_as_libervia(payload):
@@ -106,10 +109,12 @@ def prepare(payload: Element) -> Element:
 
 
 def ambiguities(item: Element, reading: Reading) -> frozenset[Ambiguity]:
-    """Say why other items have the same signed bytes as this one; empty where none has.
+    """Say why the payload of an item is not all that was signed, nor that alone; empty if it is.
+
+    Either other items have the same signed bytes, or these have more than is handed out.
 
     Args:
-        item: the item as :func:`bare_item` returns it, or a payload on its own.
+        item: the item as :func:`bare_item` returns it.
         reading: the one by which its signature is valid, of :func:`readings_for`.
     """
     found = set()
@@ -119,21 +124,21 @@ def ambiguities(item: Element, reading: Reading) -> frozenset[Ambiguity]:
         found.add(Ambiguity.UNICODE_SPACE)
     if has_prefixes(item):
         found.add(Ambiguity.PREFIXES)
+    if item.attributes:
+        found.add(Ambiguity.ITEM_ATTRIBUTES)
     return frozenset(found)
 
 
-def readings_for(item: Element, statement: Statement) -> tuple[Reading, ...]:
+def readings_for(item: Element) -> tuple[Reading, ...]:
     """Return the readings that a signature of an item may follow, in the order of trying.
 
-    Those that we do not write ourselves are for items of the signable profile, but for trimming,
-    and for statements without extras, which nobody writes so.
+    Those that we do not write ourselves are for items of the signable profile, but for trimming.
 
     Args:
         item: the item as :func:`bare_item` returns it.
-        statement: what the signature says beside it.
     """
     plain = not (has_prefixes(item) or _has_lossy_white_space(item))
-    return tuple(Reading) if plain and not statement.extras else (Reading.STRICT,)
+    return tuple(Reading) if plain else (Reading.STRICT,)
 
 
 def _preserving(attributes: tuple[Attribute, ...]) -> tuple[Attribute, ...]:

@@ -51,14 +51,13 @@ def signed_bytes(
     Args:
         item: the item as :func:`signing.profile.bare_item` returns it.
         to: the pubsub service at which the item stands.
-        statement: time, signers and extras.
+        statement: time and signers.
         reading: of XEP-0475; one of :func:`signing.profile.readings_for`.
 
     Raises:
-        ApiMisuse: ``ambiguous`` for a tree that was put together by hand and has no canonical form,
-            or for one with prefixes by ``Reading.LIBERVIA``.
-        PeerMisbehaved: ``limit-exceeded`` for an item whose prefixes ask for more declarations than
-            the canonical form may have.
+        ApiMisuse: ``ambiguous`` for an item with prefixes, by ``Reading.LIBERVIA``.
+        PeerMisbehaved: ``ambiguous`` for an item that has no canonical form, ``limit-exceeded`` for
+            one whose prefixes ask for more declarations than the canonical form may have.
     """
     return around(item_bytes(item, reading), to, statement, reading)
 
@@ -91,11 +90,11 @@ def _wrapper(to: BareJid, statement: Statement, reading: Reading) -> Element:
     def own(name: str, attributes: dict[str, str], *children: Element | str) -> Element:
         return element(_NAMES[reading].wrapper, name, attributes, *children)
 
-    signers = tuple(
+    time = own("time", {"stamp": statement.stamp})
+    signers = [
         own("signer", {"jid": str(jid)})
         if reading is Reading.PROSE
         else own("signer", {}, str(jid))
         for jid in statement.signers
-    )
-    stated = statement.interleaved(own("time", {"stamp": statement.stamp}), signers)
-    return own("sign-data", {}, own("to", {"jid": str(to)}), *stated)
+    ]
+    return own("sign-data", {}, own("to", {"jid": str(to)}), time, *signers)

@@ -10,13 +10,15 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from e2ee import ns
+from e2ee.history import History
 from e2ee.names import BareJid, Fetch, ItemPlace, NodeAddress
 from e2ee.xmltree import Element
 from ox.account import OxAccount
 from signing.policy import Policy, every_signature
+from signing.signed_by import SignedBy
 from signing.signing import SignedItem, co_sign, sign
 from signing.verdict import Unverifiable, Verification
-from signing.verifying import FetchedItem, SignedBy, missing, verify_many
+from signing.verifying import FetchedItem, missing, verify_many
 
 __all__ = ["FEATURES", "ItemSignatures"]
 
@@ -74,7 +76,8 @@ class ItemSignatures:
         Raises:
             PeerMisbehaved: what :meth:`verify` found wrong with the first signature; ``ambiguous``;
                 ``signer-mismatch``: we are not listed, or its signer is not the first one;
-                ``unsupported-algorithm``: it has elements of a profile that we do not know.
+                ``stale``: it was made at another time than it says, or we know a newer version
+                of the item; ``context-mismatch``: we know the item from another place.
             TrustUndecided: the key of the first signer waits for the user's decision.
             DataMissing: keys of the first signer, or our own, must be fetched first.
             ApiMisuse: our own key, as :meth:`sign`.
@@ -106,8 +109,9 @@ class ItemSignatures:
 
         Raises:
             PeerMisbehaved: ``malformed``: no item with one payload; ``context-mismatch``: another
-                item id than the place's; ``limit-exceeded``: more attachments than
-                ``limits.MAX_SIGNATURES_PER_ITEM``.
+                item id than the place's; ``limit-exceeded``: signatures that must be looked at of
+                more people than ``limits.MAX_SIGNATURES_PER_ITEM``. Where the policy names signers,
+                those are theirs and their co-signers'; others are left out then.
         """
         (result,) = await verify_many(
             self.ox, [FetchedItem(item, place, tuple(attachments))], policy
@@ -124,3 +128,16 @@ class ItemSignatures:
         A bad item never spoils the others. Keep a page to a few hundred items.
         """
         return await verify_many(self.ox, items, policy)
+
+    async def retracted(self, places: Collection[ItemPlace]) -> None:
+        """Take in that items are there no more: what comes back is ``ROLLED_BACK``.
+
+        Args:
+            places: where they stood, once the service has said so, or retracted them for us.
+        """
+        async with self.ox.ports.store.exclusive(self.ox.scope) as tx:
+            history = History(tx, self.ox.scope)
+            for place in places:
+                await history.retracted(place)
+            if changes := history.changes():
+                await tx.commit(changes)

@@ -5,12 +5,15 @@ Rule: only items of the signable profile are signed, and only our key signs.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from e2ee import ns
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, TrustUndecided
+from e2ee.history import History, Sighting, line_of
 from e2ee.lexical import format_time
 from e2ee.limits import MAX_SIGNERS
 from e2ee.names import BareJid, ItemPlace, NodeAddress
@@ -21,8 +24,9 @@ from signing.elements import Signature, Statement
 from signing.openpgp import seal_sign
 from signing.profile import prepare
 from signing.readings import Reading, signed_bytes
-from signing.verdict import SignerVerdict, Verdict
-from signing.verifying import Checked, SignedBy, check_signature
+from signing.signed_by import SignedBy
+from signing.verdict import Doubt, SignerVerdict, Verdict
+from signing.verifying import Checked, check_signature
 from signing.wrapped_item import WrappedItem
 
 if TYPE_CHECKING:
@@ -74,13 +78,32 @@ async def co_sign(ox: OxAccount, item: Element, place: ItemPlace, first: SignedB
             raise PeerMisbehaved(
                 ErrorCode.SIGNER_MISMATCH, "a signature that asks for none of ours", rule=_RULE
             )
-        if statement.extras:
-            raise PeerMisbehaved(
-                ErrorCode.UNSUPPORTED_ALGORITHM,
-                "elements of which we do not know what we sign",
-                rule=_RULE,
-            )
-        return await _signed(ox, tx, wrapped.signed_bytes(statement, reading), statement)
+        if Doubt.TIME_DIFFERS in checked.verdict.doubts:
+            raise PeerMisbehaved(ErrorCode.STALE, "a first signature of another time", rule=_RULE)
+        history = History(tx, ox.scope)
+        await _check_current(history, wrapped, statement, ox.ports.clock())
+        signature = await _signed(ox, tx, wrapped.signed_bytes(statement, reading), statement)
+        if changes := history.changes():
+            await tx.commit(changes)
+    return signature
+
+
+async def _check_current(
+    history: History, item: WrappedItem, statement: Statement, now: datetime
+) -> None:
+    """Refuse what its first signer wrote for another place, or replaced since, as far as we saw.
+
+    What we sign is remembered as if we had verified it.
+    """
+    digest = hashlib.sha256(item.signed_bytes(statement)).digest()
+    line = line_of(statement.signers[0])
+    seen = await history.saw(item.place, line, digest, statement.time, now)
+    if seen.sighting is Sighting.MOVED:
+        raise PeerMisbehaved(
+            ErrorCode.CONTEXT_MISMATCH, "an item that was moved from elsewhere", rule=_RULE
+        )
+    if seen.sighting is Sighting.ROLLED_BACK:
+        raise PeerMisbehaved(ErrorCode.STALE, "an item that was replaced since", rule=_RULE)
 
 
 def _check_signable(payload: Element) -> None:
@@ -101,15 +124,15 @@ def _accepted(first: Checked) -> tuple[Statement, Reading]:
     Raises:
         PeerMisbehaved, DataMissing, TrustUndecided: as ``ItemSignatures.co_sign``.
     """
+    verdict = first.verdict
+    if verdict.missing:
+        raise DataMissing(f"keys of {verdict.signer} are missing", fetches=verdict.missing)
     match first:
         case Checked(
             SignerVerdict(verdict=Verdict.TRUSTED, reading=Reading() as reading),
             Statement() as statement,
         ):
             return statement, reading
-    verdict = first.verdict
-    if verdict.missing:
-        raise DataMissing(f"keys of {verdict.signer} are missing", fetches=verdict.missing)
     if verdict.verdict is Verdict.UNTRUSTED and verdict.key is not None:
         raise TrustUndecided(f"no key of {verdict.signer} is trusted", subjects=(verdict.key,))
     raise PeerMisbehaved(

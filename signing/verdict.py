@@ -39,6 +39,8 @@ class Doubt(StrEnum):
 
     TIME_DIFFERS = "time-differs"  # its stamp is not when the signature says it was made
     KEY_NOT_ANNOUNCED = "key-not-announced"  # its owner announces the key no more
+    KEY_RETIRED = "key-retired"  # its owner superseded or retired it since
+    KEY_OUTDATED = "key-outdated"  # its owner may have revoked it: it is to be fetched again
     SUPERSEDED = "superseded"  # this signer signed a newer version of the item, which we saw
 
 
@@ -68,7 +70,11 @@ class SignerVerdict:
         reading: which reading of XEP-0475 the signed bytes follow; ``None`` unless it is valid.
         ambiguities: why other items have the same bytes under that reading.
         doubts: what is odd about it.
-        missing: what to fetch and feed where it is ``UNCHECKED``.
+        missing: what to fetch and feed where it is ``UNCHECKED``, or the key ``KEY_OUTDATED``.
+        sighting: whether these very signed bytes were met before in this signer's line of versions,
+            here or elsewhere, as far as this account's own history knows; ``None`` unless the
+            signature is valid by a key that is believed, and counts by the policy.
+        elsewhere: where else they were met.
     """
 
     signer: BareJid
@@ -84,6 +90,8 @@ class SignerVerdict:
     ambiguities: frozenset[Ambiguity] = frozenset()
     doubts: frozenset[Doubt] = frozenset()
     missing: tuple[Fetch, ...] = ()
+    sighting: Sighting | None = None
+    elsewhere: tuple[ItemPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +104,19 @@ class Verification:
         verdict: in sum.
         signers: each signature that was looked at; those of one statement stand together.
         absent: who is named as a signer beside others whose signature counts, and has not signed.
+        left_out: how many others have attached signatures, which do not count and were not looked
+            at because there are too many.
         place: where the item stood; of it only the service is covered by what was signed.
         uncovered: what the signatures do not cover.
-        sighting: whether these very signed bytes were met before, here or elsewhere, as far as this
-            account's own history knows; ``None`` where nothing valid was signed.
-        elsewhere: where, when ``sighting`` says that they were moved.
+        sighting: the worst one of all signers.
+        elsewhere: where what they signed was met besides.
         payload: the very tree that was verified: use this one, whatever else the item held.
     """
 
     verdict: Verdict
     signers: tuple[SignerVerdict, ...]
     absent: frozenset[BareJid]
+    left_out: int
     place: ItemPlace
     uncovered: frozenset[Uncovered]
     sighting: Sighting | None
@@ -118,7 +128,11 @@ class Verification:
 
     @property
     def missing(self) -> tuple[Fetch, ...]:
-        """What to fetch and feed, without repetition, before it is verified again."""
+        """What to fetch and feed, without repetition, before it is verified again.
+
+        Some of it may be missing although the verdict is ``TRUSTED``: then by keys as they were
+        last seen, of which their owners announced another state since (``Doubt.KEY_OUTDATED``).
+        """
         return tuple(dict.fromkeys(need for each in self.signers for need in each.missing))
 
     def require(self, *accepted: Verdict) -> Element:

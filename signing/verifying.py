@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from e2ee import ns
-from e2ee.attachments import Attachments
 from e2ee.errors import DataMissing, EngineFailed, ErrorCode, PeerMisbehaved
-from e2ee.history import History, Seen, Sighting
-from e2ee.limits import MAX_CLOCK_SKEW, MAX_SIGNATURES_PER_ITEM
+from e2ee.history import History, Sighting, line_of
+from e2ee.limits import MAX_CLOCK_SKEW
 from e2ee.names import BareJid, Fetch, ItemPlace
 from e2ee.storage import Transaction
 from e2ee.xmltree import Element
-from ox.detached import Judged, judge_within
+from ox.detached import Judged, KeyState, judge_within
 from signing.elements import Signature, Statement
 from signing.openpgp import open_sign
 from signing.policy import Outcome, Policy, judge
 from signing.readings import Reading
+from signing.signed_by import SignedBy, looked_at
 from signing.verdict import Doubt, SignerVerdict, Uncovered, Unverifiable, Verdict, Verification
 from signing.wrapped_item import WrappedItem
 
@@ -35,28 +34,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Checked",
     "FetchedItem",
-    "SignedBy",
     "check_signature",
-    "find_signatures",
     "missing",
     "verify_many",
 ]
 
 _RULE: Final = "XEP-0475 §5"
 _SIGHTINGS: Final = tuple(Sighting)  # as they get worse
-
-
-@dataclass(frozen=True, slots=True)
-class SignedBy:
-    """A signature as it was found among the attachments of an item.
-
-    Attributes:
-        publisher: the id of the attachment's item, as a bare JID (XEP-0470 §4.2).
-        signature: its ``<signature/>``.
-    """
-
-    publisher: BareJid
-    signature: Element = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +64,6 @@ class Checked:
 
     verdict: SignerVerdict
     statement: Statement | None
-
-
-def find_signatures(publisher: BareJid, attachments: Attachments) -> tuple[SignedBy, ...]:
-    """Return what somebody attached as a signature.
-
-    More than one is too many; :func:`verify_many` says so of each.
-
-    Args:
-        publisher: the id of the attachment's item.
-        attachments: what it holds.
-    """
-    return tuple(
-        SignedBy(publisher, each)
-        for each in attachments.others
-        if each.is_(ns.PUBSUB_SIGNING, "signature")
-    )
 
 
 async def missing(ox: OxAccount, attachments: Collection[SignedBy]) -> tuple[Fetch, ...]:
@@ -163,7 +131,7 @@ async def _judged(
     """Return the first reading by which the signature is one of the item, and what it proves."""
     packets = open_sign(signature.profile)
     tried: list[bytes] = []
-    for reading in item.readings(signature.statement):
+    for reading in item.readings:
         data = item.signed_bytes(signature.statement, reading)
         if data in tried:
             continue  # two readings have the same bytes for most items
@@ -193,6 +161,10 @@ def _valid(
         doubts.add(Doubt.TIME_DIFFERS)  # who signs beside the first may do so much later
     if not judged.announced:
         doubts.add(Doubt.KEY_NOT_ANNOUNCED)
+    if judged.now is KeyState.RETIRED:
+        doubts.add(Doubt.KEY_RETIRED)
+    if judged.missing:
+        doubts.add(Doubt.KEY_OUTDATED)
     return SignerVerdict(
         signer,
         verdict,
@@ -205,6 +177,7 @@ def _valid(
         reading=reading,
         ambiguities=why,
         doubts=frozenset(doubts),
+        missing=judged.missing,
     )
 
 
@@ -216,61 +189,45 @@ class _Group:
         signers: who should have signed.
         verdicts: of those who did.
         statement: what they signed; ``None`` for a signature of nothing that can be signed.
-        seen: what the history says of it, where its first signer did sign it.
-        superseded: whether the history has a newer one of its first signer.
     """
 
     signers: tuple[BareJid, ...]
     verdicts: dict[BareJid, SignerVerdict]
     statement: Statement | None = None
-    seen: Seen | None = None
-    superseded: bool = False
-
-    def counts(self, policy: Policy) -> bool:
-        return any(map(policy.counts, self.verdicts))
 
     def outcome(self) -> Outcome:
         proven = {signer: each.verdict for signer, each in self.verdicts.items()}
         return Outcome(self.signers, proven)
 
-    def final(self) -> Iterator[SignerVerdict]:
-        """Yield the verdicts with what the history makes doubtful."""
-        for each in self.verdicts.values():
-            valid = each.made is not None
-            doubts = {Doubt.SUPERSEDED} if valid and self.superseded else set()
-            yield replace(each, doubts=each.doubts | doubts)
-
 
 async def _verified(
     ox: OxAccount, tx: Transaction, history: History, fetched: FetchedItem, policy: Policy
 ) -> Verification:
-    if len(fetched.attachments) > MAX_SIGNATURES_PER_ITEM:
-        raise PeerMisbehaved(
-            ErrorCode.LIMIT_EXCEEDED, "an item with too many signatures", rule=_RULE
-        )
+    found = looked_at(fetched.attachments, policy)
     item = WrappedItem(fetched.item, fetched.place)
-    attached = Counter(by.publisher for by in fetched.attachments)
+    attached = Counter(by.publisher for by in found)
     groups = _grouped(
         [
             await check_signature(ox, tx, item, by)
             if attached[by.publisher] == 1
             else _one_too_many(by)
-            for by in fetched.attachments
+            for by in found
         ]
     )
     for group in groups:
-        if group.counts(policy):
-            await _remember(history, item, group, ox.ports.clock())
+        await _remember(history, item, group, policy, ox.ports.clock())
     verdict, absent = judge(policy, [group.outcome() for group in groups])
-    seen = [group.seen for group in groups if group.seen is not None]
+    signers = [each for group in groups for each in group.verdicts.values()]
+    seen = [each.sighting for each in signers if each.sighting is not None]
     return Verification(
         verdict,
-        tuple(each for group in groups for each in group.final()),
+        tuple(signers),
         absent,
+        len({by.publisher for by in fetched.attachments} - attached.keys()),
         item.place,
         frozenset(Uncovered),
-        max((each.sighting for each in seen), key=_SIGHTINGS.index, default=None),
-        tuple(dict.fromkeys(other for each in seen for other in each.elsewhere)),
+        max(seen, key=_SIGHTINGS.index, default=None),
+        tuple(dict.fromkeys(other for each in signers for other in each.elsewhere)),
         item.payload,
     )
 
@@ -296,16 +253,30 @@ def _grouped(checked: Sequence[Checked]) -> list[_Group]:
     return groups
 
 
-async def _remember(history: History, item: WrappedItem, group: _Group, now: datetime) -> None:
-    """Note what the first signer signed: theirs are the time and the list of signers.
+async def _remember(
+    history: History, item: WrappedItem, group: _Group, policy: Policy, now: datetime
+) -> None:
+    """Note who signed what here, each in a line of versions in which nobody else writes.
 
-    Nobody else writes in the line of versions that is theirs.
+    Neither who does not count, nor a key that is not believed: anybody could fill the history.
     """
-    first = group.verdicts.get(group.signers[0])
-    if group.statement is None or first is None or first.made is None:
+    statement = group.statement
+    believed = [
+        (signer, verdict)
+        for signer, verdict in group.verdicts.items()
+        if verdict.trust is not None and verdict.trust.accepts and policy.counts(signer)
+    ]
+    if statement is None or not believed:
         return
-    line, stamp = str(first.signer), group.statement.time
-    digest = hashlib.sha256(item.signed_bytes(group.statement)).digest()
-    group.seen = await history.saw(item.place, line, digest, stamp, now)
-    newest = await history.newest_stamp(item.place, line)
-    group.superseded = newest is not None and newest > stamp
+    digest = hashlib.sha256(item.signed_bytes(statement)).digest()
+    for signer, verdict in believed:
+        line = line_of(signer)
+        seen = await history.saw(item.place, line, digest, statement.time, now)
+        newest = await history.newest_stamp(item.place, line)
+        superseded = {Doubt.SUPERSEDED} if newest and newest > statement.time else set()
+        group.verdicts[signer] = replace(
+            verdict,
+            sighting=seen.sighting,
+            elsewhere=seen.elsewhere,
+            doubts=verdict.doubts | superseded,
+        )

@@ -22,6 +22,7 @@ class WrappedItem:
     Attributes:
         place: where it stood; of it only the service is signed.
         payload: the very tree that its signatures are about.
+        readings: those that its signatures may follow; see ``profile.readings_for``.
     """
 
     def __init__(self, item: Element, place: ItemPlace) -> None:
@@ -36,18 +37,11 @@ class WrappedItem:
         self._item = bare_item(item)
         self._bytes: dict[Reading, bytes] = {}
         self._ambiguities: dict[Reading, frozenset[Ambiguity]] = {}
-        self._readings: dict[bool, tuple[Reading, ...]] = {}
+        self.readings = readings_for(self._item)
         if item.get("id") not in (None, place.item_id):
             raise PeerMisbehaved(
                 ErrorCode.CONTEXT_MISMATCH, "an item of another id", rule="XEP-0475 §5"
             )
-
-    def readings(self, statement: Statement) -> tuple[Reading, ...]:
-        """See ``profile.readings_for``."""
-        extended = bool(statement.extras)  # all that it looks at
-        if extended not in self._readings:
-            self._readings[extended] = readings_for(self._item, statement)
-        return self._readings[extended]
 
     def signed_bytes(self, statement: Statement, reading: Reading = Reading.STRICT) -> bytes:
         """See ``readings.signed_bytes``."""

@@ -213,10 +213,6 @@ ATTACKS = {
 
 WAITING = {
     "F": "files are not built yet",
-    "O-36": "partly: an item is its publisher's; where it belongs, nothing inside says yet",
-    "O-37": "targeted items are not built yet",
-    "S-14": "partly: carbons are checked; results from an archive are not unwrapped yet",
-    "R-13": "partly: keys, nodes and the history are bounded; caches are not built yet",
     "R-15": "partly: requests that hang are tested; there are no uploads yet",
     "Z-01": "partly: locals of frames that parse raw bytes show them to whoever prints locals",
     "Z-08": "there is one engine until the browser's",

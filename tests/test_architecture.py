@@ -32,7 +32,7 @@ GROUND = (
     ("errors", "limits", "ns", "secret", "xmlnames"),
     ("names", "records", "lexical"),
     ("xmltree", "arrival", "history_record", "anchor", "storage", "trust"),
-    ("xmlparse", "xmlwrite", "effects", "ports", "search"),
+    ("xmlparse", "xmlwrite", "effects", "ports", "search", "history_turns"),
     ("primitives",),
     ("eme", "padding", "tokens", "effect_record", "history", "key_events", "xmlkeep"),
     ("sce", "attachments", "attachment_nodes"),
@@ -55,7 +55,11 @@ ENGINES = {
     "doubleratchet": {"e2ee/omemo/double_ratchet.py"},
     "idna": {"e2ee/names.py"},
     "keyring": {"xmpp_e2ee/"},
-    "lxml": {"e2ee/xmlparse.py", "xmpp_e2ee/feed.py"},  # a file may hold what no stanza may
+    "lxml": {  # a file may hold what no stanza may
+        "e2ee/xmlparse.py",
+        "xmpp_e2ee/export.py",
+        "xmpp_e2ee/feed.py",
+    },
     "oldmemo": {"e2ee/omemo/engine_oldmemo.py"},
     "precis_i18n": {"e2ee/names.py"},
     "pyexpat": {"e2ee/xmlparse.py"},

@@ -18,7 +18,7 @@ from e2ee.errors import PeerMisbehaved
 from e2ee.omemo.sessions import OmemoSessions
 from ox.account import OxAccount
 from pubsub_encryption.cache import ItemCache
-from xmpp_e2ee.archive_reading import OnceReading, Page, Result, read_repeatable
+from xmpp_e2ee.archive_reading import ArchivePage, OnceReading, read_repeatable
 from xmpp_e2ee.archive_record import Left, Outcome, Progress, ProgressRows
 from xmpp_e2ee.archived import Entry, Unusable, entries_of
 from xmpp_e2ee.export import ExportFile, read_stanzas
@@ -126,32 +126,28 @@ class Archive:
             else:
                 yield from entries_of(stanza, self._ox.account)
 
-    async def _commit(self, file: ExportFile, page: Page) -> None:
+    async def _commit(self, file: ExportFile, page: ArchivePage) -> None:
         results = await read_repeatable(self._ox, self._cache, page)
         async with self._ox.ports.store.exclusive(self._ox.scope) as tx:
             draft = Draft(tx, self._ox.account)
             reading = OnceReading(self._ox, self._sessions, self._cache, tx, draft)
+            rows = self._rows(draft, file)
+            progress = await rows.progress()
+            counts = Counter(progress.counts)
             for number, entry in page.items():
-                if number not in results:
-                    results[number] = await reading.read(entry)
+                again = number < progress.done
+                if again and not await rows.is_left(number):
+                    continue  # another process was faster
+                result = results[number] if number in results else await reading.read(entry)
+                if not isinstance(result, Outcome):
+                    rows.leave(Left.because(number, str(entry), result))
+                    continue
+                counts[result] += 1
+                if again:
+                    rows.take(number)
+            rows.put(Progress(max(progress.done, *[number + 1 for number in page]), counts))
             await reading.finish()
-            await self._note(self._rows(draft, file), page, results)
             await draft.commit()
-
-    async def _note(
-        self, rows: ProgressRows, page: Page, results: Mapping[int, Result]
-    ) -> None:
-        progress = await rows.progress()
-        counts = Counter(progress.counts)
-        for number, entry in page.items():
-            result = results[number]
-            if not isinstance(result, Outcome):
-                rows.leave(Left.because(number, str(entry), result))
-                continue
-            counts[result] += 1
-            if number < progress.done:
-                rows.take(number)
-        rows.put(Progress(max(progress.done, *(number + 1 for number in page)), counts))
 
     def _rows(self, draft: Draft, file: ExportFile) -> ProgressRows:
         return ProgressRows(draft, file.digest)

@@ -22,17 +22,16 @@ from e2ee.history import Sighting
 from e2ee.names import NodeAddress
 from e2ee.omemo.chat import open_message_within
 from e2ee.omemo.inbox import waiting_within
-from e2ee.omemo.own_bundle import publish_changed_bundles
 from e2ee.omemo.own_rows import own_or_none
 from e2ee.omemo.sessions import OmemoSessions
 from e2ee.omemo.version import Version
 from e2ee.storage import Transaction
 from e2ee.xmltree import Element
 from ox.account import OxAccount
-from pubsub_encryption.attachments import decrypt_many_attachments
+from pubsub_encryption.attachments import OpenedAttachments, decrypt_many_attachments
 from pubsub_encryption.cache import ItemCache
 from pubsub_encryption.elements import EncryptedItem
-from pubsub_encryption.items import UnreadableItem
+from pubsub_encryption.items import ClearItem, UnreadableItem
 from pubsub_encryption.node import NodeEncryption
 from pubsub_encryption.reading import NodeReader, ReadItem
 from pubsub_encryption.sharing import receive
@@ -41,9 +40,9 @@ from pubsub_encryption.targeted_reading import OpenedTargeted, TargetedReading, 
 from xmpp_e2ee.archive_record import Outcome
 from xmpp_e2ee.archived import ArchivedItem, ArchivedMessage, Entry, Unusable
 
-__all__ = ["OnceReading", "Page", "Result", "read_repeatable"]
+__all__ = ["OnceReading", "ArchivePage", "Result", "read_repeatable"]
 
-Page = Mapping[int, Entry]
+ArchivePage = Mapping[int, Entry]
 """Entries of a file by their numbers, in order."""
 
 Result = Outcome | E2eeError
@@ -55,7 +54,7 @@ _SUSPICIOUS: Final = {
 }
 
 
-async def read_repeatable(ox: OxAccount, cache: ItemCache, page: Page) -> dict[int, Result]:
+async def read_repeatable(ox: OxAccount, cache: ItemCache, page: ArchivePage) -> dict[int, Result]:
     """Read what OpenPGP encrypts: messages, then items of nodes, whose secrets came in these.
 
     A message that shares no secret is verified and not marked as handled: a client can still open
@@ -86,17 +85,21 @@ async def read_repeatable(ox: OxAccount, cache: ItemCache, page: Page) -> dict[i
         reader = NodeReader(NodeEncryption(address, ox), cache)
         read = await reader.read([(entry.payload, entry.arrival) for entry in found.values()])
         for number, result in zip(found, read, strict=True):
-            if isinstance(result, ReadItem):
-                results[number] = _SUSPICIOUS.get(result.seen.sighting, Outcome.ITEMS)
-            else:
-                is_open = not isinstance(result, UnreadableItem)
-                results[number] = Outcome.CLEAR if is_open else result.error
+            match result:
+                case ReadItem():
+                    results[number] = _SUSPICIOUS.get(result.seen.sighting, Outcome.ITEMS)
+                case UnreadableItem(failure):
+                    results[number] = _judged(failure)
+                case ClearItem():
+                    results[number] = Outcome.CLEAR
     for address, found in attached.items():
         pairs = [(entry.payload, entry.arrival) for entry in found.values()]
         opened = await decrypt_many_attachments(NodeEncryption(address, ox), pairs)
         for number, each in zip(found, opened, strict=True):
-            failed = isinstance(each, UnreadableItem)
-            results[number] = each.error if failed else Outcome.ATTACHMENTS
+            if isinstance(each, OpenedAttachments):
+                results[number] = Outcome.ATTACHMENTS
+            else:
+                results[number] = _judged(each.error)
     return results
 
 
@@ -137,9 +140,7 @@ class OnceReading:
         self._before = Draft(tx, ox.account)
         self._draft = draft
         self._told: set[str] = set()
-        self._items = TargetedReading(
-            sessions, ox, cache, ox.ports.trust, tx, draft, ox.ports.clock()
-        )
+        self._items = TargetedReading(sessions, ox, cache, tx, draft)
 
     async def read(self, entry: Entry) -> Result:
         """Read one entry; what is wrong with it alone is returned.
@@ -166,9 +167,7 @@ class OnceReading:
         Raises:
             StoreFailed: what the store raises.
         """
-        if await own_or_none(self._draft) is not None:
-            await publish_changed_bundles(self._sessions, self._draft)
-        self._draft.take(self._items.history.changes())
+        await self._items.finish()
 
     async def _message(self, message: ArchivedMessage) -> Outcome:
         encrypted = [child for child in message.children if _is_omemo(child)]
@@ -224,7 +223,9 @@ def _in_clear(elements: tuple[Element, ...] | list[Element]) -> Outcome:
 
 def _is_openpgp(message: ArchivedMessage) -> bool:
     children = message.children
-    return any(each.is_(ns.OX, "openpgp") for each in children) and not any(map(_is_omemo, children))
+    return any(each.is_(ns.OX, "openpgp") for each in children) and not any(
+        map(_is_omemo, children)
+    )
 
 
 def _is_omemo(child: Element) -> bool:

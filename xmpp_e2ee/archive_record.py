@@ -136,6 +136,10 @@ class ProgressRows:
         """Note that an entry is left no more."""
         self._draft.remove(self._left(number))
 
+    async def is_left(self, number: int) -> bool:
+        """Say whether an entry is left."""
+        return await self._draft.get(self._left(number)) is not None
+
     async def left(self) -> tuple[Left, ...]:
         """Return what was left, in the order of the file.
 

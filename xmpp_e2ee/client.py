@@ -31,8 +31,10 @@ from xmpp_e2ee.pubsub import (
     fetch_page,
     read_items,
     read_page,
+    read_retracted,
     request_for,
 )
+from xmpp_e2ee.settling import note_performed, note_refused, note_retracted
 from xmpp_e2ee.stanzas import unwrap
 from xmpp_e2ee.transport import StanzaRefused, Transport
 
@@ -55,10 +57,17 @@ class SecretsArrived:
 
 @dataclass(frozen=True, slots=True)
 class ItemsArrived:
-    """A notification of new items in a node."""
+    """A notification of what changed in a node.
+
+    Attributes:
+        address: the node.
+        results: its new items.
+        retracted: the ids of items that are there no more.
+    """
 
     address: NodeAddress
     results: tuple[ItemResult, ...]
+    retracted: tuple[ItemId, ...] = ()
 
 
 class Client:
@@ -92,9 +101,11 @@ class Client:
                 try:
                     await self._perform_or_remedy(job.effect)
                 except StanzaRefused as refusal:
+                    await note_refused(self.ox, job.effect)
                     await self.outbox.failed(job.id, refusal.condition)
                     break  # what depended on it waits no more: ask again
                 else:
+                    await note_performed(self.ox, job.effect)
                     await self.outbox.done(job.id)
         refused = await self.outbox.refused()
         for told in refused:
@@ -292,7 +303,9 @@ class Client:
     async def incoming(self, stanza: Element) -> SecretsArrived | ItemsArrived | None:
         """Take in one received ``<message/>``; ``None`` when it is nothing of ours, or old news.
 
-        After news of somebody's keys these are known anew; ``KeyEvents`` tells what to show.
+        After news of somebody's keys these are known anew; ``KeyEvents`` tells what to show. Which
+        items were retracted is remembered of any node, so that they are recognised if they come
+        back.
 
         Raises:
             E2eeError: it was refused, and nothing of it was kept. ``TrustUndecided`` is a question
@@ -327,6 +340,8 @@ class Client:
         if fetches := self.ox.notified(where):
             await self._hear_of(sender.bare, fetches)
             return None
+        gone = read_retracted(news)
+        await note_retracted(self.ox, node.address, gone)
         try:
             await node.keychain()
         except ApiMisuse:
@@ -335,7 +350,7 @@ class Client:
         if any(item.payload is None for item in items):  # the service only says that there is one
             wanted = [item.id for item in items]
             items = read_page(await self.ask(fetch_items(node.address, wanted))).items
-        return ItemsArrived(node.address, await self._decrypt(node, items))
+        return ItemsArrived(node.address, await self._decrypt(node, items), gone)
 
     async def _hear_of(self, jid: BareJid, fetches: Sequence[Fetch]) -> None:
         """Fetch the list of somebody whose keys we know, and what is new in it.

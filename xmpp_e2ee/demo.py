@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from e2ee import ns
+from e2ee import limits, ns
 from e2ee.names import BareJid, Jid, NodeAddress
 from e2ee.ports import Ports
 from e2ee.primitives import NativePrimitives
@@ -43,7 +43,7 @@ DEVICES: Final = ("juliet", "romeo", "tybalt", "nurse", "tablet")
 
 _TITLES: Final = {"nurse": "the Nurse", "tablet": "the tablet"}
 _DOMAIN: Final = BareJid.parse("verona.example")
-_SIGNED: Final = 1000  # entries; each has a node for its signature, which access changes reach
+_SIGNED: Final = limits.MAX_ATTACHMENT_NODES - 1  # entries; one more is signed between them
 _SAMPLE: Final = 240  # characters of a stored payload that are shown
 _BLANK: Final = (element(ns.ATOM, "entry"), element(ns.ATOM, "entry"))
 

@@ -37,7 +37,8 @@ async def forge_a_post(
     node = juliet.blog.address
     note = ItemPlace(node, await juliet.publish(_post("The gate stays shut tonight")))
     forged, moved = (ItemPlace(node, tybalt.client.new_item_id()) for _ in range(2))
-    found = await tybalt.fetch(note.item_id)
+    by_juliet = any_of(juliet.account)
+    found = await tybalt.fetch(note.item_id, by_juliet)
     copied = [each.signature for each in found.attachments] if found else []
     attachments = await encrypt_attachments(tybalt.blog, Attachments(others=tuple(copied)))
     post = await tybalt.blog.encrypt(_post("The gate is open tonight"))
@@ -51,7 +52,6 @@ async def forge_a_post(
     _plant(service, juliet, moved, stored.payload, attached.payload)
 
     places = (note, forged, moved)
-    by_juliet = any_of(juliet.account)
     genuine, false, again = [await nurse.verify(place.item_id, by_juliet) for place in places]
     narrator.tell(
         f"The Nurse decrypts all three. What Juliet wrote is {_verdict(genuine)}. What Tybalt wrote"
@@ -89,15 +89,16 @@ async def announce_together(
     hers, his, read = (
         SignedNode(player.client, board, _NOTICEBOARD) for player in (juliet, romeo, nurse)
     )
-    item_id = await hers.publish(_post("Married this morning"), beside=[romeo.account])
+    announced = await hers.publish(_post("Married this morning"), beside=[romeo.account])
     await juliet.flush()
-    alone = await read.verify(await read.fetch(item_id), both)
+    alone = await read.verify(await read.fetch(announced.item_id, both), both)
     narrator.tell(
         "It is for all to read, on a noticeboard where all may write. Juliet has signed it, and"
         f" named Romeo beside her; until he signs it too, it is {alone.verdict}."
     )
-    await his.co_sign(await his.fetch(item_id), juliet.account)
-    together = await read.verify(await read.fetch(item_id), both)
+    shown = await his.fetch(announced.item_id, any_of(juliet.account))
+    await his.co_sign(shown, juliet.account)
+    together = await read.verify(await read.fetch(announced.item_id, both), both)
     narrator.tell(f"He signs the same words. Now, the Nurse is told, it is {together.verdict}:")
     narrator.show_reading(nurse.title, [together.payload])
     trusted = [each for each in together.signers if each.verdict is Verdict.TRUSTED]

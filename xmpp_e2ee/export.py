@@ -74,7 +74,8 @@ def find_files(sources: Sequence[Path]) -> tuple[ExportFile, ...]:
     for source in sources:
         paths = [source]
         if source.is_dir():
-            paths = sorted(source.rglob("*.xml"), key=lambda path: _natural(path, source))
+            paths = [path for path in source.rglob("*.xml") if path.is_file()]
+            paths.sort(key=lambda path: _natural(path, source))
             if not paths:
                 raise ExportError(f"{source}: no file in it is named *.xml")
         for path in paths:

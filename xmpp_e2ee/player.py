@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from e2ee.arrival import Arrival, StanzaKind
-from e2ee.effects import Retract
 from e2ee.errors import ApiMisuse, E2eeError
 from e2ee.names import BareJid, ItemId, Jid, NodeAddress
 from e2ee.ports import Ports
@@ -115,14 +114,13 @@ class Player:
         """Publish one entry, with or without a signature."""
         if not signed:
             return await self.client.publish(self.blog, entry)
-        item_id = await self.signed.publish(entry)
+        published = await self.signed.publish(entry)
         await self.flush()
-        return item_id
+        return published.item_id
 
     async def retract(self, item_id: ItemId) -> None:
         """Delete one entry, and what is attached to it."""
-        await self.client.perform(Retract(self.blog.address, item_id))
-        await self.blog.close_attachments(item_id)
+        await self.signed.retract(item_id)
         await self.flush()
 
     async def subscribe(self) -> None:
@@ -147,16 +145,16 @@ class Player:
             progress(len(page))
         return verified
 
-    async def fetch(self, item_id: ItemId) -> FetchedItem | None:
+    async def fetch(self, item_id: ItemId, policy: Policy) -> FetchedItem | None:
         """Read one entry, with its signatures; ``None`` if it cannot be opened."""
         try:
-            return await self.signed.fetch(item_id)
+            return await self.signed.fetch(item_id, policy)
         except E2eeError:
             return None
 
     async def verify(self, item_id: ItemId, policy: Policy) -> Verification | None:
         """Read and verify one entry; ``None`` if it cannot be opened."""
-        found = await self.fetch(item_id)
+        found = await self.fetch(item_id, policy)
         return None if found is None else await self.signed.verify(found, policy)
 
     async def keychain(self) -> Keychain:

@@ -36,6 +36,7 @@ __all__ = [
     "fetch_page",
     "read_items",
     "read_page",
+    "read_retracted",
     "request_for",
     "write_form",
 ]
@@ -202,6 +203,16 @@ def read_items(source: Element) -> tuple[Item, ...]:
         for child in source.elements
         if child.name == "item" and child.namespace == source.namespace
     )
+
+
+def read_retracted(source: Element) -> tuple[ItemId, ...]:
+    """Read which items are gone, below ``<items/>`` of a notification (§7.2.2).
+
+    Raises:
+        PeerMisbehaved: ``malformed``: one without an id.
+    """
+    gone = source.find_all(ns.PUBSUB_EVENT, "retract")
+    return tuple([ItemId(each.require("id", rule="XEP-0060 §7.2.2")) for each in gone])
 
 
 def _read_item(source: Element) -> Item:

@@ -1,4 +1,4 @@
-"""Copies one store into another, account by account, and reads every row back.
+"""Copies one store into another, account by account, its index too, and reads every row back.
 
 Rule: nothing that the destination holds is ever overwritten, and an account is there whole or not
 at all; where the two stores lie, and whether they are sealed, makes no difference here.
@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final, cast
 
-from e2ee.storage import Put, Store, Transaction
+from e2ee.search import Document, SearchTransaction, is_searchable
+from e2ee.storage import Key, Put, Store, Transaction
 from xmpp_e2ee.store_survey import Extent, Step, everything, extent, names
 
 __all__ = ["Copied", "CopyRefused", "Work", "copy"]
+
+_PAGE: Final = 1000  # documents read at once
 
 Work = Callable[[str, int | None], AbstractContextManager[Step]]
 """Accompanies long work: its label and its number of steps, ``None`` where nobody knows."""
@@ -54,6 +58,7 @@ async def copy(source: Store, destination: Store, work: Work) -> Copied:
     The source is held exclusively from the beginning to the end. All of it is read before the first
     account is written, each in a commit of its own; after an interruption, another call goes on.
     Other accounts of the destination stay as they are. One account at a time is held in memory.
+    What is found by its words is so in the copy, where both stores have an index.
 
     Args:
         source: where to read.
@@ -65,6 +70,7 @@ async def copy(source: Store, destination: Store, work: Work) -> Copied:
             somebody else has written to it meanwhile.
         StoreFailed: either store failed; accounts that were copied are whole.
     """
+    indexed = is_searchable(source) and is_searchable(destination)
     async with source.exclusive(()) as tx:
         with work("reading", None) as step:
             accounts = await names(tx, step)
@@ -74,7 +80,8 @@ async def copy(source: Store, destination: Store, work: Work) -> Copied:
         with work("copying", rows) as step:
             for account, wanted in extents.items():
                 if account not in present:
-                    await _put(destination, account, await _puts(tx, account))
+                    documents = await _documents(tx, account) if indexed else []
+                    await _put(destination, account, await _puts(tx, account), documents)
                     if await _extent(destination, account) != wanted:
                         raise CopyRefused("what was copied reads back otherwise", [account])
                 step(wanted.rows)
@@ -112,12 +119,26 @@ async def _extent(store: Store, account: str) -> Extent:
         return await extent(tx, account)
 
 
-async def _put(store: Store, account: str, changes: Sequence[Put]) -> None:
+async def _put(
+    store: Store, account: str, changes: Sequence[Put], documents: Sequence[Document]
+) -> None:
     async with store.exclusive((account,)) as tx:
         if await tx.scan((account,), limit=1):
             raise CopyRefused("somebody else has written these accounts meanwhile", [account])
-        await tx.commit(changes)
+        if documents:
+            await cast("SearchTransaction", tx).commit(changes, documents)
+        else:
+            await tx.commit(changes)
 
 
 async def _puts(tx: Transaction, account: str) -> list[Put]:
     return [Put(*row) async for row in everything(tx, (account,))]
+
+
+async def _documents(tx: Transaction, account: str) -> list[Document]:
+    documents: list[Document] = []
+    after: Key | None = None
+    while page := await cast("SearchTransaction", tx).documents((account,), after, _PAGE):
+        documents += page
+        after = page[-1].key
+    return documents

@@ -80,10 +80,10 @@ _STEPS: Final = (
         account bytea NOT NULL,
         tongue text,
         published bigint,  -- microseconds since 1970
-        line text NOT NULL,
+        line text,
         vector tsvector NOT NULL,
         PRIMARY KEY (head, digest)
-    ) WITH (toast_tuple_target = 128);  -- a search passes over rows that it does not unpack
+    ) WITH (toast_tuple_target = 256);  -- a search passes over rows that it does not unpack
     CREATE INDEX document_vector ON xmpp_e2ee.document USING gin (vector);
     CREATE INDEX document_tongue ON xmpp_e2ee.document (tongue, account) WHERE tongue IS NOT NULL;
     """,

@@ -78,7 +78,9 @@ _BY_INDEX: Final = "SELECT set_config('enable_seqscan', 'off', true)"
 _FIND: Final = """
     WITH latest AS (
         SELECT head || tail AS key, value, checksum, vector FROM xmpp_e2ee.document
-        WHERE vector @@ $1::tsquery AND (line LIKE ALL ($2::text[]) OR vector @@ $3::tsquery)
+        WHERE vector @@ $1::tsquery AND (
+                cardinality($2::text[]) = 0 OR vector @@ $3::tsquery OR line LIKE ALL ($2)
+            )
             AND head || tail >= $4 AND head || tail < $5
             AND ($6::bigint IS NULL OR published >= $6)
             AND ($7::bigint IS NULL OR published < $7)

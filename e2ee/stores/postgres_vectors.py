@@ -13,8 +13,8 @@ account has, whatever others have::
     the text's words      thorn:3C /en/thorn:3D
     what is compared      /author/…  /account/…    digests, which stand nowhere
 
-A vector keeps 255 places of a word, and none beyond 16,383. Where places do not show that words
-stand beside each other, the line of words does, which has them all, but without stems.
+A vector keeps 255 places of a word, and none beyond 16,383. A document that has more has a line of
+its words beside it, which shows what stands beside each other as it stands, without stems.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ STEMMERS: Final = {
 """The dictionaries of PostgreSQL 13 that find stems, by primary language."""
 
 _LAST_PLACE: Final = 16_382  # PostgreSQL takes all beyond it for one
+_MOST_PLACES: Final = 255  # of one word; PostgreSQL drops those beyond
 
 
 class Standing(NamedTuple):
@@ -69,13 +70,14 @@ class Vector(NamedTuple):
     """A document as the index has it.
 
     Attributes:
-        line: all of its words as they stand, each between spaces; ``/`` parts title and text.
+        line: where the vector has not all places, the words as they stand, each between spaces;
+            ``/`` parts title and text.
         literal: the vector, to which the stems are added.
         forms: what is to be stemmed, with spaces between; empty without a stemmer.
         places: where each form stands, likewise, as a vector's literal says it.
     """
 
-    line: str
+    line: str | None
     literal: str
     forms: str
     places: str
@@ -125,19 +127,17 @@ def vector_of(document: Document) -> Vector:
     """Return a document's vector, but for the stems."""
     words: defaultdict[str, list[str]] = defaultdict(list)
     forms: defaultdict[str, list[str]] = defaultdict(list)
-    title: list[str] = []
-    text: list[str] = []
+    place = 0
     for place, word, in_title in standing(document):
-        (title if in_title else text).append(word.folded)
         as_it_stands, as_a_stem = ("A", "B") if in_title else ("C", "D")
-        shown = place <= _LAST_PLACE
-        words[word.folded] += [f"{place}{as_it_stands}"] if shown else []
-        forms[word.form] += [f"{place}{as_a_stem}"] if shown else []
+        words[word.folded].append(f"{place}{as_it_stands}")
+        forms[word.form].append(f"{place}{as_a_stem}")
+    has_all = place <= _LAST_PLACE and all(len(at) <= _MOST_PLACES for at in words.values())
     if document.tongue not in STEMMERS:
         forms.clear()
     compared = _compared(document.key, document.node, document.author, document.categories)
     return Vector(
-        line=f" {' '.join(title)} / {' '.join(text)} ",
+        line=None if has_all else _line(document),
         literal=" ".join((*compared, *(_quoted(word) + _at(at) for word, at in words.items()))),
         forms=" ".join(forms),
         places=" ".join(map(_at, forms.values())),
@@ -172,9 +172,18 @@ def _digest(kind: str, *parts: str) -> str:
     return _quoted(f"/{kind}/{blake2b(key_bytes(parts), digest_size=16).hexdigest()}")
 
 
+def _line(document: Document) -> str:
+    title, text = (
+        " ".join(word.folded for word in split(each)) for each in (document.title, document.text)
+    )
+    return f" {title} / {text} "
+
+
 def _quoted(word: str) -> str:
     return f"'{word}'"  # which has neither quotation marks nor backslashes: see words.py
 
 
 def _at(places: Sequence[str]) -> str:
-    return f":{','.join(places)}" if places else ""
+    """Return the places that a vector keeps, as they follow a word in its literal."""
+    kept = [place for place in places[:_MOST_PLACES] if int(place[:-1]) <= _LAST_PLACE]
+    return f":{','.join(kept)}" if kept else ""

@@ -25,7 +25,7 @@ from e2ee.stores.sqlite_errors import translated
 from e2ee.stores.sqlite_file import OpenFile, open_file
 from e2ee.stores.sqlite_rows import change_rows, read_row, read_rows
 from e2ee.stores.sqlite_schema import check_same_schema
-from e2ee.stores.sqlite_search import change_documents, find_documents, read_documents
+from e2ee.stores.sqlite_search import list_documents, put_documents, search_documents
 from e2ee.stores.turns import Turn, Turns, deadline, locked
 
 __all__ = ["SqliteStore"]
@@ -188,7 +188,7 @@ class _SqliteTransaction:
         self, prefix: Key, after: Key | None = None, limit: int = 1000
     ) -> Sequence[Document]:
         self._turn.check_scan(prefix, after, limit)
-        return self._database.read_documents(*_range(prefix, after), limit)
+        return self._database.documents(*_range(prefix, after), limit)
 
 
 def _range(prefix: Key, after: Key | None = None) -> tuple[bytes, bytes]:
@@ -235,16 +235,16 @@ class _Database:
         self, query: Query, first: bytes, end: bytes, limit: int, after: Hit | None
     ) -> list[Hit]:
         with translated():
-            return find_documents(self.live(), query, first, end, limit, after)
+            return search_documents(self.live(), query, first, end, limit, after)
 
-    def read_documents(self, first: bytes, end: bytes, limit: int) -> list[Document]:
+    def documents(self, first: bytes, end: bytes, limit: int) -> list[Document]:
         with translated():
-            return read_documents(self.live(), first, end, limit)
+            return list_documents(self.live(), first, end, limit)
 
     def commit(self, changes: Sequence[Change], documents: Sequence[Document | Forgotten]) -> None:
         with translated():
             change_rows(self.live(), changes)
-            change_documents(self.live(), documents)
+            put_documents(self.live(), documents)
         try:
             self.run("COMMIT")
         except StoreFailed as failure:

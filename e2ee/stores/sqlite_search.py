@@ -33,9 +33,9 @@ from e2ee.stores.sqlite_slots import occupy, vacate, value_in
 __all__ = [
     "SEARCH_SCHEMA",
     "SEARCH_SHADOWS",
-    "change_documents",
-    "find_documents",
-    "read_documents",
+    "list_documents",
+    "put_documents",
+    "search_documents",
 ]
 
 SEARCH_SCHEMA: Final = (
@@ -49,18 +49,19 @@ SEARCH_SCHEMA: Final = (
     "CREATE VIRTUAL TABLE word USING fts5 (title, text, facets, content='spoken', "
     "content_rowid='id', tokenize='porter unicode61 remove_diacritics 2')",
 )
-"""``title`` and ``text`` of a document are their lengths in bytes: its slot's value begins with them,
-after 24 bytes of the slot's own. ``published`` is in microseconds since the year 1."""
+"""``title`` and ``text`` of a document are their lengths in bytes: they are what its slot's value
+begins with, after 24 bytes of the slot's own. ``published`` is in microseconds since the year 1."""
 
 SEARCH_SHADOWS: Final = ("word_data", "word_idx", "word_docsize", "word_config")
 """The tables that FTS5 makes for itself, in forms of its own."""
 
-_MOST_RANKED: Final = 4000  # each costs some 3 µs; see find_documents
+_MOST_RANKED: Final = 4000  # each costs some 3 µs; see search_documents
 _SNIPPET_WORDS: Final = 24
 _OPEN, _CLOSE = "\x01", "\x02"  # around what was matched; no characters of XML
 _CUT: Final = "…"
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
-_OWNER: Final = b"\xff"  # before a document's key: its slot is no row's
+_OWNER: Final = b"\xff"  # no row's key begins so: a document's slot is no row's
+_MAX_LENGTH: Final = 2**32
 
 _AT: Final = "SELECT id, key, slot, title, text FROM document WHERE key = ?"
 _PAGE: Final = (
@@ -94,7 +95,7 @@ _SNIPPETS: Final = """
 """
 
 
-def change_documents(
+def put_documents(
     connection: sqlite3.Connection, documents: Sequence[Document | Forgotten]
 ) -> None:
     """Put ``documents`` in the place of those at their keys, one for a key.
@@ -109,14 +110,14 @@ def change_documents(
     ]
     if gone and not connection.execute("SELECT 1 FROM document LIMIT 1").fetchall():
         connection.execute(_DELETE_ALL_WORDS)
-    else:
+    elif gone:  # or a damaged index would hinder commits that do not touch it
         connection.executemany(_DELETE_WORDS, gone)
     for document in documents:
         if isinstance(document, Document):
             _add(connection, document)
 
 
-def find_documents(
+def search_documents(
     connection: sqlite3.Connection,
     query: Query,
     first: bytes,
@@ -148,12 +149,12 @@ def find_documents(
     snippets = _snippets(connection, match, [row[0] for row in rows])
     hits: list[Hit] = []
     for *row, score in rows:
-        document = _document(connection, row)
-        hits.append(Hit(document.key, -score, document.title, _pieces(snippets[row[0]])))
+        title, _, _ = _said(connection, row)  # which also vouches for the snippet
+        hits.append(Hit(parse_key_bytes(row[1]), -score, title, _pieces(snippets[row[0]])))
     return hits
 
 
-def read_documents(
+def list_documents(
     connection: sqlite3.Connection, first: bytes, end: bytes, limit: int
 ) -> list[Document]:
     """Return up to ``limit`` documents from the key ``first`` on that lie before ``end``.
@@ -195,7 +196,8 @@ def _add(connection: sqlite3.Connection, document: Document) -> None:
     raw_key = key_bytes(document.key)
     title, text = document.title.encode(), document.text.encode()
     rest = document_bytes(replace(document, title="", text=""))
-    slot = occupy(connection, _OWNER + raw_key, title + text + rest)
+    owner = _owner(raw_key, len(title), len(text))
+    slot = occupy(connection, owner, title + text + rest)
     row = (raw_key, slot, len(title), len(text), _microseconds(document.published))
     number = connection.execute(_ADD, row).lastrowid
     connection.execute(_ADD_WORDS, (number, *_words(document)))
@@ -205,7 +207,7 @@ def _remove(connection: sqlite3.Connection, raw_key: bytes) -> tuple[Any, ...] |
     """Remove the document at ``raw_key``; return what its words were made of, if there was one."""
     for row in connection.execute(_AT, (raw_key,)).fetchall():
         document = _document(connection, row)
-        vacate(connection, _OWNER + raw_key, row[2])
+        vacate(connection, _owner(raw_key, *row[3:]), row[2])
         connection.execute(_DELETE, (row[0],))
         return (row[0], *_words(document))
     return None
@@ -217,16 +219,36 @@ def _words(document: Document) -> tuple[str, str, str]:
 
 
 def _document(connection: sqlite3.Connection, row: Sequence[Any]) -> Document:
-    """Return the document of a row of the table, whose columns damage may have given any type."""
+    """Return the document of a row of the table."""
+    title, text, rest = _said(connection, row)
+    document = parse_document_bytes(parse_key_bytes(row[1]), rest)
+    return replace(document, title=title, text=text)
+
+
+def _said(connection: sqlite3.Connection, row: Sequence[Any]) -> tuple[str, str, bytes]:
+    """Return title, text and record of a row, whose columns damage may have given any type."""
     _, raw_key, slot, title, text = row
     for (content,) in connection.execute(_CONTENT, (slot,)).fetchall():
-        value = value_in(_OWNER + raw_key, content)
-        if 0 <= title <= title + text <= len(value):
-            document = parse_document_bytes(parse_key_bytes(raw_key), value[title + text :])
-            return replace(
-                document, title=value[:title].decode(), text=value[title : title + text].decode()
-            )
-    raise StoreFailed(ErrorCode.STORE_CORRUPT, "a stored document was altered, or is missing")
+        value = value_in(_owner(raw_key, title, text), content)
+        end = title + text
+        return value[:title].decode(), value[title:end].decode(), value[end:]
+    raise _altered()
+
+
+def _owner(raw_key: bytes, title: int, text: int) -> bytes:
+    """Return what a slot is bound to: the key, and the lengths that tell its parts from each other.
+
+    Raises:
+        StoreFailed: ``store-corrupt`` when they are no lengths.
+    """
+    for length in (title, text):
+        if type(length) is not int or not 0 <= length < _MAX_LENGTH:
+            raise _altered()
+    return _OWNER + title.to_bytes(4, "big") + text.to_bytes(4, "big") + raw_key
+
+
+def _altered() -> StoreFailed:
+    return StoreFailed(ErrorCode.STORE_CORRUPT, "a stored document was altered, or is missing")
 
 
 def _snippets(connection: sqlite3.Connection, match: str, numbers: Sequence[int]) -> dict[int, str]:

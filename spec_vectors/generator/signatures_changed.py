@@ -93,9 +93,6 @@ def _changed_items() -> Iterator[Case]:
 
 
 def _changed_statements() -> Iterator[Case]:
-    extra = "<x xmlns='urn:example:profile'/>"
-    form = '<x xmlns="urn:example:profile"></x>'
-    pair = "<y xmlns='urn:example:profile'/>"
     for case_id, flag, comment, signed, inside in (
         ("time", "Q-04", "a second later", sign_data(), stated(stamp="2024-06-01T12:00:01Z")),
         ("time-rewritten", "Q-04", "the same moment, written otherwise", sign_data(),
@@ -107,13 +104,8 @@ def _changed_statements() -> Iterator[Case]:
          sign_data(CANONICAL_ENTRY, JULIET, ROMEO), stated(ROMEO, JULIET)),
         ("signer-other", "Q-01", "another first signer",
          sign_data(CANONICAL_ENTRY, TYBALT), stated()),
-        ("extra-more", "Q-02", "an element of a profile more", sign_data(), stated(extras=extra)),
-        ("extra-less", "Q-02", "an element of a profile less", sign_data(extras=form), stated()),
-        ("extra-moved", "Q-02", "an element of a profile in another place", sign_data(extras=form),
-         f"{extra}{stated()}"),
-        ("extra-order", "Q-02", "two elements of a profile in another order",
-         sign_data(extras=form + form.replace("x ", "y ").replace("x>", "y>")),
-         stated(extras=pair + extra)),
+        ("element-less", "Q-02", "an element of a profile less",
+         sign_data(beside='<x xmlns="urn:example:profile"></x>'), stated()),
     ):  # fmt: skip
         yield signed_case(
             f"stated-{case_id}", [flag], f"{comment} than what was signed",

@@ -29,6 +29,7 @@ from spec_vectors.generator.world import JULIET
 __all__ = ["cases"]
 
 MALFORMED = "malformed"
+UNSUPPORTED = "unsupported-algorithm"
 _TIME = f"<time stamp='{STAMP}'/>"
 _SIGNER = f"<signer>{JULIET}</signer>"
 _SOUND = signature(JULIETS.sign(sign_data()))
@@ -38,6 +39,7 @@ _SIGN = sign(JULIETS.sign(sign_data()))
 def cases() -> Iterator[Case]:
     """Yield the cases."""
     yield from _statements()
+    yield from _unknown()
     yield from _elements()
     yield from _items()
     for found in hostile(_SOUND):
@@ -64,8 +66,6 @@ def _statements() -> Iterator[Case]:
          f"<time stamp='2024-02-30T12:00:00Z'/>{_SIGNER}"),
         ("time-spaced", "Q-04", "a stamp with a blank", f"<time stamp=' {STAMP}'/>{_SIGNER}"),
         ("time-after", "Q-10", "the time after the signer", f"{_SIGNER}{_TIME}"),
-        ("time-of-pubsub", "X-11", "the time in another namespace",
-         f"<time xmlns='http://jabber.org/protocol/pubsub' stamp='{STAMP}'/>{_SIGNER}"),
         ("no-signer", "Q-01", "no signer", _TIME),
         ("signer-empty", "Q-01", "an empty signer", f"{_TIME}<signer/>"),
         ("signer-element", "X-07", "a signer with an element in its text",
@@ -78,15 +78,8 @@ def _statements() -> Iterator[Case]:
         ("signer-twice", "Q-02", "one signer twice", f"{_TIME}{_SIGNER}{_SIGNER}"),
         ("signer-twice-alike", "X-26", "one signer twice, once in capitals",
          f"{_TIME}{_SIGNER}<signer>JULIET@capulet.example</signer>"),
-        ("signer-of-prose", "Q-10", "a signer in the namespace of the prose",
-         f"{_TIME}<signer xmlns='urn:xmpp:pubsub-signature:0'>{JULIET}</signer>"),
-        ("signer-of-none", "X-11", "one in no namespace",
-         f"{_TIME}{_SIGNER}<signer xmlns=''>romeo@montague.example</signer>"),
         ("to-empty", "Q-03", "<to/> without a JID", f"<to/>{_TIME}{_SIGNER}"),
         ("to-no-jid", "Q-03", "<to/> with what is none", f"<to jid='@'/>{_TIME}{_SIGNER}"),
-        ("item", "X-16", "an item inside", f"{_TIME}{_SIGNER}{item()}"),
-        ("unknown-of-ours", "X-27", "an unknown element of this very namespace",
-         f"{_TIME}{_SIGNER}<x/>"),
         ("text", "X-07", "text between", f"{_TIME}x{_SIGNER}"),
     ):  # fmt: skip
         yield signed_case(
@@ -97,6 +90,33 @@ def _statements() -> Iterator[Case]:
         "shape-crowd", ["Q-17"], "65 signers", [by_juliet(inside=stated(*crowd))],
         ["limit-exceeded"],
     )  # fmt: skip
+
+
+def _unknown() -> Iterator[Case]:
+    """Yield what is said beyond XEP-0475 and XEP-0476, and signed where it stands."""
+    until = "<until xmlns='urn:example:profile' stamp='2001-01-01T00:00:00Z'/>"
+    written = '<until xmlns="urn:example:profile" stamp="2001-01-01T00:00:00Z"></until>'
+    sound = sign_data()
+    for case_id, flag, comment, inside, signed in (
+        ("element", "X-27", "an element of a profile", f"{stated()}{until}",
+         sign_data(beside=written)),
+        ("element-first", "X-27", "one before the signer", f"{_TIME}{until}{_SIGNER}",
+         sound.replace("<signer>", f"{written}<signer>", 1)),
+        ("element-unsigned", "Q-02", "one that was not signed", f"{stated()}{until}", sound),
+        ("element-of-ours", "X-27", "one of this very namespace", f"{stated()}<x/>",
+         sign_data(beside="<x></x>")),
+        ("element-of-none", "X-11", "a signer in no namespace",
+         f"{stated()}<signer xmlns=''>romeo@montague.example</signer>", sound),
+        ("element-of-prose", "Q-10", "a signer in the namespace of the prose",
+         f"{_TIME}<signer xmlns='urn:xmpp:pubsub-signature:0'>{JULIET}</signer>", sound),
+        ("element-of-pubsub", "X-11", "the time in another namespace",
+         f"<time xmlns='http://jabber.org/protocol/pubsub' stamp='{STAMP}'/>{_SIGNER}", sound),
+        ("element-item", "X-16", "an item", f"{stated()}{item()}", sound),
+    ):  # fmt: skip
+        yield signed_case(
+            f"shape-{case_id}", [flag], f"beside what is known: {comment}",
+            [by_juliet(signed, inside)], [UNSUPPORTED],
+        )  # fmt: skip
 
 
 def _elements() -> Iterator[Case]:
@@ -113,13 +133,13 @@ def _elements() -> Iterator[Case]:
         ("two-profiles", "X-14", "two signatures inside", _SOUND.replace(_SIGN, _SIGN * 2),
          MALFORMED),
         ("profile-unknown", "Q-11", "a profile that is not known",
-         _SOUND.replace(OPENPGP, "urn:example:profile"), "unsupported-algorithm"),
+         _SOUND.replace(OPENPGP, "urn:example:profile"), UNSUPPORTED),
         ("profile-element", "X-07", "an element in the base64",
          _SOUND.replace("</sign>", "<x/></sign>"), MALFORMED),
         ("profile-inside", "X-16", "a signature inside of the signature",
-         f"<signature xmlns='{SIGNING}'>{stated()}{_SOUND}</signature>", MALFORMED),
+         f"<signature xmlns='{SIGNING}'>{stated()}{_SOUND}</signature>", UNSUPPORTED),
         ("profile-of-ox", "X-11", "<sign/> as XEP-0373 has it",
-         _SOUND.replace(OPENPGP, "urn:xmpp:openpgp:0"), "unsupported-algorithm"),
+         _SOUND.replace(OPENPGP, "urn:xmpp:openpgp:0"), UNSUPPORTED),
     ):  # fmt: skip
         yield signed_case(f"shape-{case_id}", [flag], comment, [attached(JULIET, xml)], [code])
 

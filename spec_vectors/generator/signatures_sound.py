@@ -50,8 +50,6 @@ def _items() -> Iterator[Case]:
         ("without-id", "an item that says neither", item(attributes=""), sign_data()),
         ("event", "as a notification brings it", item().replace("pubsub'", "pubsub#event'"),
          sign_data()),
-        ("other-attribute", "another attribute of the item is signed",
-         item(attributes=" id='1' a='b'"), sign_data(attributes=' a="b"')),
         ("indented", "white space around the payload is not signed",
          item(f"\n  {ITEM_ENTRY}\n"), sign_data()),
         ("rewritten", "the same payload, written otherwise",
@@ -76,8 +74,6 @@ def _items() -> Iterator[Case]:
 
 
 def _elements() -> Iterator[Case]:
-    extra = "<x xmlns='urn:example:profile' b='2' a='1'><y/></x>"
-    written = '<x xmlns="urn:example:profile" a="1" b="2"><y></y></x>'
     for case_id, flag, comment, inside, signed in (
         ("to", "Q-03", "with <to/>", f"<to jid='{JULIET}'/>{stated()}", sign_data()),
         ("to-last", "Q-03", "with <to/> elsewhere", f"{stated()}<to jid='{JULIET}'/>", sign_data()),
@@ -85,11 +81,6 @@ def _elements() -> Iterator[Case]:
          stated(stamp="2024-06-01T12:00:00.250Z"), sign_data(stamp="2024-06-01T12:00:00.250Z")),
         ("zone", "Q-04", "here with a zone", stated(stamp="2024-06-01T14:00:00+02:00"),
          sign_data(stamp="2024-06-01T14:00:00+02:00")),
-        ("extra", "X-27", "an element of a profile is signed in its place",
-         stated(extras=extra), sign_data(extras=written)),
-        ("extra-first", "X-27", "also before the signer",
-         f"<time stamp='{STAMP}'/>{extra}<signer>{JULIET}</signer>",
-         sign_data().replace("<signer>", f"{written}<signer>", 1)),
         ("spaced", "INTEROP", "white space around its parts, and around the signer",
          f"\n <time stamp='{STAMP}'/>\n <signer> {JULIET} </signer>\n ", sign_data()),
         ("signer-attribute", "Q-10", "a signer by attribute, as the text of XEP-0475 has it",
@@ -264,6 +255,19 @@ def _ambiguous() -> Iterator[Case]:
         yield signed_case(
             f"ambiguous-{case_id}", [flag], comment, [by_juliet(signed)],
             [valid(JULIET, signed, "ambiguous")], fetched=item(payload),
+        )  # fmt: skip
+    for case_id, flag, comment, attributes, form in (
+        ("item-language", "X-19", "a language of the item, which its payload does not say",
+         " id='1' xml:lang='de'", ' xml:lang="de"'),
+        ("item-base", "X-19", "an address that links in the payload are relative to",
+         " id='1' xml:base='http://evil.example/'", ' xml:base="http://evil.example/"'),
+        ("item-attribute", "X-27", "any attribute of the item but id and publisher",
+         " id='1' a='b'", ' a="b"'),
+    ):  # fmt: skip
+        signed = sign_data(attributes=form)
+        yield signed_case(
+            f"ambiguous-{case_id}", [flag], comment, [by_juliet(signed)],
+            [valid(JULIET, signed, "ambiguous")], fetched=item(attributes=attributes),
         )  # fmt: skip
     plain = sign_data(f'<entry xmlns="{ATOM}"><b>pay 10</b></entry>')
     yield signed_case(

@@ -67,21 +67,21 @@ def sign_data(
     *signers: str,
     to: str = JULIET,
     stamp: str = STAMP,
-    extras: str = "",
+    beside: str = "",
     attributes: str = "",
 ) -> str:
     """Return the text that is signed, given the payload in canonical form."""
     names = "".join(f"<signer>{jid}</signer>" for jid in signers or (JULIET,))
     return (
         f'<sign-data xmlns="{SIGNING}"><to jid="{to}"></to><time stamp="{stamp}"></time>{names}'
-        f'{extras}<item xmlns="{PUBSUB}"{attributes}>{payload}</item></sign-data>'
+        f'{beside}<item xmlns="{PUBSUB}"{attributes}>{payload}</item></sign-data>'
     )
 
 
-def stated(*signers: str, stamp: str = STAMP, extras: str = "") -> str:
+def stated(*signers: str, stamp: str = STAMP) -> str:
     """Return what an attachment says of what was signed beside the item."""
     names = "".join(f"<signer>{jid}</signer>" for jid in signers or (JULIET,))
-    return f"<time stamp='{stamp}'/>{names}{extras}"
+    return f"<time stamp='{stamp}'/>{names}"
 
 
 def sign(packets: bytes) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from e2ee import limits
-from e2ee.history import Sighting
+from e2ee.history import CIPHER_LINE, History, Sighting
 from e2ee.storage import Store
-from tests.support.sightings import Sight, rows, see, see_all
+from tests.support.sightings import ME, Sight, digest, rows, see, see_all
 from tests.support.sightings import place as at_id
 from tests.support.stores import Place, opened
 
@@ -21,6 +21,18 @@ async def test_it_recognises_what_it_saw(store: Store) -> None:
     assert await see(store, ONE, "a") is ROLLED_BACK
     assert await see(store, TWO, "b") is MOVED
     assert await see(store, ONE, "b") is SAME
+
+
+async def test_it_says_where_a_content_was_seen_and_changes_nothing_by_that(store: Store) -> None:
+    await see_all(store, [Sight(ONE, "a"), Sight(TWO, "a"), Sight(ONE, "b")])
+    before = await rows(store)
+    async with store.exclusive(ME) as tx:
+        history = History(tx, ME)
+        assert await history.places(CIPHER_LINE, digest("a")) == (ONE, TWO)
+        assert await history.places(CIPHER_LINE, digest("c")) == ()
+        assert await history.places("another line", digest("a")) == ()
+        assert history.changes() == []
+    assert await rows(store) == before
 
 
 async def test_r_14_hostile_names_are_kept_apart(store: Store) -> None:
@@ -63,6 +75,6 @@ async def test_r_13_it_forgets_as_much_as_it_learns(
     for page in range(10):
         numbers = range(page * 10, page * 10 + 10)
         await see_all(store, [Sight(at_id(str(number)), f"{number}") for number in numbers])
-    assert len(await rows(store)) == 3 * 20 + 1
+    assert len(await rows(store)) == 3 * 20 + 3, "and what is said of the node and of all"
     assert await see(store, at_id("80"), "80") is SAME
     assert await see(store, at_id("79"), "79") is FIRST

@@ -147,6 +147,9 @@ def test_nothing_else_has_a_remedy() -> None:
 def test_what_was_performed_before_is_fulfilled() -> None:
     assert fulfilled(Retract(BLOG, ItemId("a")), "item-not-found")
     assert fulfilled(Delete(BLOG), "item-not-found")
+    assert fulfilled(Unsubscribe(BLOG, ROMEO), "item-not-found")
+    assert fulfilled(Affiliate(BLOG, ROMEO, Affiliation.NONE), "item-not-found")
+    assert not fulfilled(Affiliate(BLOG, ROMEO, Affiliation.MEMBER), "item-not-found")
     assert fulfilled(Create(BLOG), "conflict")
     assert not fulfilled(Create(BLOG, CONFIG), "conflict")  # it may be configured otherwise
     assert not fulfilled(Delete(BLOG), "forbidden")

@@ -8,7 +8,7 @@ import pytest
 
 from e2ee import limits
 from e2ee.errors import ApiMisuse, E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
-from e2ee.history import History, Seen, Sighting
+from e2ee.history import CIPHER_LINE, History, Seen, Sighting, line_of
 from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
 from e2ee.storage import Put, Store
 from e2ee.stores.memory import MemoryStore
@@ -74,9 +74,11 @@ class TestVersions:
         assert await newest(store, ONE) == at(3)
 
     async def test_of_equal_stamps_what_is_seen_later_is_newer(self, store: Store) -> None:
+        """Two versions of one second: none is called old before a later one was seen here."""
         assert await see(store, ONE, "a", 1) is FIRST
         assert await see(store, ONE, "b", 1) is REPLACED
         assert await see(store, ONE, "a", 1) is ROLLED_BACK
+        assert await see(store, ONE, "b", 1) is SAME
 
     async def test_a_version_without_a_stamp_hides_no_stamp(self, store: Store) -> None:
         await see(store, ONE, "b", 2)
@@ -106,6 +108,12 @@ class TestVersions:
         assert await newest(store, ONE, "romeo") == at(2)
         assert await newest(store, ONE, "nurse") is None
         assert await newest(store, TWO, "romeo") is None
+
+    async def test_no_signer_has_the_line_of_what_is_encrypted(self, store: Store) -> None:
+        cipher = BareJid.parse(CIPHER_LINE)
+        assert await see(store, ONE, "a", None, CIPHER_LINE) is FIRST
+        assert await see(store, ONE, "b", 1, line_of(cipher)) is FIRST
+        assert await see(store, ONE, "a", None, CIPHER_LINE) is SAME
 
     async def test_accounts_know_nothing_of_each_other(self, store: Store) -> None:
         other = ("romeo@montague.lit",)
@@ -164,7 +172,9 @@ class TestN13:
         again = await see_all(store, [Sight(ONE, "b"), Sight(TWO, "a")])
         assert again == swapped, "it says so again"
         put_right = await see_all(store, [Sight(ONE, "a"), Sight(TWO, "b")])
-        assert put_right == [Seen(SAME, NOW, (TWO,)), Seen(SAME, NOW, (ONE,))]
+        assert put_right == [Seen(ROLLED_BACK, NOW, (TWO,)), Seen(ROLLED_BACK, NOW, (ONE,))]
+        assert await see(store, ONE, "c") is REPLACED, "by its author"
+        assert await see(store, ONE, "c") is SAME
 
     async def test_n_13_an_item_in_another_node_of_the_same_secret(self, store: Store) -> None:
         await see(store, ONE, "a")
@@ -185,7 +195,37 @@ class TestN13:
         await see(store, ONE, "b", 3)
         await see(store, TWO, "c", 2)
         assert await see(store, TWO, "a", 1) is MOVED
-        assert await see(store, TWO, "c", 2) is SAME, "what was moved here is no version of it"
+        assert await see(store, TWO, "c", 2) is SAME, "what was moved here is older than it"
+
+    @pytest.mark.parametrize("dated", [True, False])
+    async def test_n_13_a_rollback_is_not_hidden_by_showing_the_new_version_elsewhere(
+        self, store: Store, *, dated: bool
+    ) -> None:
+        old, new = (1, 2) if dated else (None, None)
+        assert await see(store, ONE, "old", old) is FIRST
+        assert await see(store, TWO, "new", new) is FIRST
+        assert await see(store, ONE, "new", new) is MOVED
+        assert await see(store, ONE, "old", old) is ROLLED_BACK
+        assert await see(store, ONE, "old", old) is ROLLED_BACK, "it says so again"
+        assert await see(store, ONE, "new", new) is MOVED
+
+    async def test_n_13_nor_by_showing_it_in_more_places_than_are_remembered(
+        self, store: Store
+    ) -> None:
+        decoys = [place(f"decoy {number}") for number in range(9)]
+        assert await see(store, ONE, "old", 1) is FIRST
+        await see_all(store, [Sight(each, "new", 2) for each in decoys])
+        assert await see(store, ONE, "new", 2) is MOVED
+        assert await see(store, ONE, "old", 1) is ROLLED_BACK
+        assert await see(store, ONE, "newest", 3) is REPLACED
+        assert await see(store, ONE, "newest", 3) is SAME
+
+    async def test_n_13_what_is_moved_into_an_empty_place_is_the_newest_there(
+        self, store: Store
+    ) -> None:
+        assert await see(store, TWO, "new", 2) is FIRST
+        assert await see(store, ONE, "new", 2) is MOVED
+        assert await see(store, ONE, "old", 1) is ROLLED_BACK
 
     async def test_n_13_what_is_fetched_first_cannot_be_told(self, store: Store) -> None:
         """The limit of all this: a copy that is shown first, an old version that is shown first."""
@@ -291,17 +331,58 @@ class TestWhatIsKept:
         for number in range(20):
             assert await see(store, ONE, f"{number}", number) in (FIRST, REPLACED)
         assert await see(store, ONE, "0", 0) is ROLLED_BACK, "forgotten, but its stamp is old"
-        assert len(await rows(store)) <= 2 * 4 + 2
+        assert len(await rows(store)) <= 2 * 4 + 4
 
-    async def test_r_13_lines_of_one_place_are_bounded_and_the_first_ones_stay(
-        self, store: Store
+    async def test_r_13_who_fills_a_node_has_nothing_of_another_forgotten(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lines = [f"{number}" for number in range(limits.MAX_SIGNATURES_PER_ITEM + 5)]
-        await see_all(store, [Sight(ONE, f"a{line}", 1, line) for line in lines])
-        assert await newest(store, ONE, lines[0]) == at(1)
-        assert await newest(store, ONE, lines[-1]) is None
-        assert await see(store, ONE, "older", 0, lines[0]) is ROLLED_BACK
-        assert await see(store, ONE, f"a{lines[-1]}", 1, lines[-1]) is SAME
+        monkeypatch.setattr(limits, "MAX_HISTORY_ITEMS", 20)
+        await see_all(store, [Sight(ONE, "old", 1, "juliet"), Sight(ONE, "new", 2, "juliet")])
+        for page in range(20):
+            flood = [place(f"{page} {number}", "tybalt") for number in range(7)]
+            await see_all(store, [Sight(each, str(each), 3, "tybalt") for each in flood])
+        assert await see(store, ONE, "old", 1, "juliet") is ROLLED_BACK
+        assert await see(store, ONE, "new", 2, "juliet") is SAME
+
+    async def test_r_13_nor_has_who_copies_into_a_node_what_stands_in_another(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A content takes room in each node where it is seen, and is forgotten in each alone."""
+        monkeypatch.setattr(limits, "MAX_HISTORY_ITEMS", 8)
+        await see(store, ONE, "new", 2)
+        await see(store, THREE, "new", 2)
+        for number in range(30):
+            await see(store, place(f"{number}", "other"), f"{number}", 3)
+        assert await see(store, ONE, "new", 2) is SAME
+        assert await see(store, ONE, "old", 1) is ROLLED_BACK
+        assert await see(store, THREE, "new", 2) is MOVED, "as often as it is seen there"
+
+    async def test_r_13_however_many_sign_the_author_s_line_stays(self, store: Store) -> None:
+        await see_all(store, [Sight(ONE, f"{n}", 1, f"page{n}") for n in range(200)])
+        assert await see(store, ONE, "old", 1, "juliet") is FIRST
+        assert await see(store, ONE, "new", 2, "juliet") is REPLACED
+        assert await see(store, ONE, "old", 1, "juliet") is ROLLED_BACK
+        await retract(store, ONE)
+        assert await see(store, ONE, "0", 1, "page0") is ROLLED_BACK
+        assert await see(store, ONE, "new", 2, "juliet") is ROLLED_BACK
+
+    async def test_r_13_names_have_no_say_in_how_long_a_row_is(self, store: Store) -> None:
+        long = "\U0001f339" * 4095
+        places = [place(long + str(n), long) for n in range(8)]
+        line = line_of(BareJid.parse(f"{'j' * 1000}@capulet.lit"))
+        seen = await see_all(store, [Sight(each, "a", 1, line) for each in [*places, ONE]])
+        assert [each.sighting for each in seen] == [FIRST] + [MOVED] * 8, "recognised all the same"
+        assert {each.elsewhere for each in seen} == {()}, "and not named"
+        for key, value in (await rows(store)).items():
+            assert sum(map(len, key)) < 256
+            assert len(value) < 2048
+
+    async def test_no_two_places_and_lines_are_one(self, store: Store) -> None:
+        for number, where in enumerate(
+            [place("bc", "a"), place("c", "ab"), place("1:c", "a"), place("c", "a1:")]
+        ):
+            assert await see(store, where, f"{number}") is FIRST
+            assert await see(store, where, f"other {number}", None, "juliet") is FIRST
 
 
 class TestStored:
@@ -333,17 +414,17 @@ class TestStored:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            (b'"contents":4', b'"contents":"4"'),
-            (b'"last":4', b'"last":null'),
-            (b'"turn":1', b'"turn":"1"'),
+            (b'"sightings":5', b'"sightings":"5"'),
+            (b'"last":5', b'"last":null'),
+            (b",1,", b',"1",'),
             (b'"places":[[', b'"places":[[],['),
-            (b'"places":[["pubsub.capulet.lit"', b'"places":[["@"'),
-            (b'"places":[["pubsub.capulet.lit"', b'"places":[[1'),
-            (b'"2026-11-22T12:00:00+00:00"]', b'"yesterday"]'),
-            (b'"lines":{', b'"line":{'),
-            (b",true]", b",1]"),
+            (b'["pubsub.capulet.lit"', b'["@"'),
+            (b'["pubsub.capulet.lit"', b"[1"),
+            (b',"2026-11-22T12:00:00+00:00",', b',"yesterday",'),
+            (b'"newest":"', b'"new":"'),
+            (b'"gone":true', b'"gone":1'),
             (b'"2026-11-22T12:02:00+00:00"', b'"tomorrow"'),
-            (b'"kind":"history-content"', b'"kind":"history-place"'),
+            (b'"kind":"history-content"', b'"kind":"history-tip"'),
             (b'"format":1', b'"format":0'),
             (b'"format":1', b'"format":2'),
         ],
@@ -372,11 +453,21 @@ class TestStored:
                 await see_all(store, [Sight(place(f"{n}"), f"new {n}") for n in range(6)])
             assert caught.value.code is ErrorCode.STORE_CORRUPT
 
-    async def test_r_04_a_turn_that_names_nothing_is_refused(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'"kind":"history-turn"', b'"kind":"turn"'),
+            (b'"kind":"history-turn","line"', b'"kind":"history-turn","lines"'),
+            (b'"kind":"history-share"', b'"kind":"share"'),
+            (b'"sightings":4', b'"sightings":null'),
+            (b"\tshare\t", b"\tlost\t"),
+        ],
+    )
+    async def test_r_04_a_damaged_row_is_refused_when_something_is_to_be_forgotten(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes
     ) -> None:
         monkeypatch.setattr(limits, "MAX_HISTORY_ITEMS", 4)
-        await self._thaw(store, b'"kind":"history-turn"', b'"kind":"turn"')
+        await self._thaw(store, old, new)
         with pytest.raises(StoreFailed) as caught:
             await see_all(store, [Sight(place(f"{n}"), f"new {n}") for n in range(6)])
         assert caught.value.code is ErrorCode.STORE_CORRUPT

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from e2ee import ns
-from e2ee.draft import Draft
 from e2ee.errors import ErrorCode
 from e2ee.lexical import parse_time
-from e2ee.names import BareJid, ItemId, Jid, NodeAddress
+from e2ee.names import BareJid, Jid
 from e2ee.omemo.bundle import Bundle
 from e2ee.omemo.device import Device, DeviceId
 from e2ee.omemo.device_list import DeviceList, ListedDevice
-from e2ee.omemo.engine import PreKey, SignedPreKey
 from e2ee.omemo.engine_oldmemo import OldmemoEngine
 from e2ee.omemo.engine_twomemo import TwomemoEngine
-from e2ee.omemo.own_record import OwnPreKey
-from e2ee.omemo.own_rows import keys_within, own_within, put_keys, put_own, put_pre_key
 from e2ee.omemo.version import Version, bundle_fetch, devices_fetch
 from e2ee.secret import Secret
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
-from tests.support.omemo_world import Party, World, refused
+from tests.support.libervia_omemo import FIELDS, adopted, world_of
+from tests.support.omemo_world import World, refused
 from tests.support.peers import require_shared
 
 FILES = {Version.TWO: "omemo2_first_flight", Version.LEGACY: "legacy_first_flight"}
-FIELDS = {Version.TWO: "omemo2", Version.LEGACY: "legacy"}
 JULIET = Jid.parse("juliet@capulet.example/balcony")
 
 
@@ -47,48 +42,7 @@ def recorded(version: Version) -> Any:
 @pytest.fixture
 def world(recorded: Any) -> World:
     """Return a world with the nodes that Libervia published, at the time it did."""
-    world = World(now=parse_time("2026-11-22T15:06:00Z"))
-    for nodes in recorded["published"].values():
-        for node in nodes:
-            address = NodeAddress(BareJid.parse(node["service"]), node["node"])
-            items = [parse_xml(item) for item in node["items"]]
-            world.nodes[address] = {
-                ItemId(item.require("id", None)): item.elements[0] for item in items
-            }
-    return world
-
-
-async def adopted(recorded: Any, name: str, world: World) -> Party:
-    """Return a device of ours that has the keys of one of Libervia's."""
-    keys = recorded["devices"][name]
-    made = await World().device(keys["jid"], versions=list(FIELDS))
-    party = world.party(keys["jid"], versions=list(FIELDS), store=made.store)
-    party.device = Device(party.jid, DeviceId(keys["device_id"]))
-    async with party.store.exclusive(party.sessions.scope) as tx:
-        draft = Draft(tx, party.jid)
-        own = await own_within(draft)
-        identity = Secret(bytes.fromhex(keys["identity_ed25519_seed_hex"]))
-        put_own(draft, replace(own, device=party.device, identity=identity))
-        for version, field in FIELDS.items():
-            await adopt(draft, version, keys[field])
-        await draft.commit()
-    await party.hear_of(party)
-    return party
-
-
-async def adopt(draft: Draft, version: Version, keys: Any) -> None:
-    """Put recorded prekeys in the place of those with the same ids."""
-    signed = keys["signed_pre_key"]
-    assert signed["id"] == 1
-    ours = SignedPreKey(*pair(signed), signature=bytes.fromhex(signed["signature_hex"]))
-    put_keys(draft, replace(await keys_within(draft, version), signed=ours))
-    for pre_key_id, key in keys["pre_keys"].items():
-        put_pre_key(draft, version, OwnPreKey(PreKey(*pair({"id": int(pre_key_id), **key}))))
-
-
-def pair(key: Any) -> tuple[int, Secret, bytes]:
-    """Return the id and both halves of a recorded key."""
-    return key["id"], Secret(bytes.fromhex(key["private_hex"])), bytes.fromhex(key["public_hex"])
+    return world_of(recorded, parse_time("2026-11-22T15:06:00Z"))
 
 
 def encrypted_in(message: Any, version: Version) -> Element:

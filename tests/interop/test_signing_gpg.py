@@ -22,8 +22,8 @@ from signing.elements import Signature
 from signing.openpgp import open_sign
 from signing.readings import Reading
 from signing.signatures import ItemSignatures
+from signing.signed_by import SignedBy
 from signing.verdict import SignerVerdict, Verdict
-from signing.verifying import SignedBy
 from tests.support.gnupg import Gnupg, gnupg
 from tests.support.ox_world import World, fingerprint_of
 from tests.support.peers import require_program

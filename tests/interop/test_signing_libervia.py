@@ -17,8 +17,8 @@ from e2ee.xmlparse import parse_xml
 from signing.profile import Ambiguity
 from signing.readings import Reading
 from signing.signatures import ItemSignatures
+from signing.signed_by import find_signatures
 from signing.verdict import Doubt, SignerVerdict, Verdict
-from signing.verifying import find_signatures
 from tests.support.ox_world import World
 from tests.support.peers import require_shared
 

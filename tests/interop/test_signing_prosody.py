@@ -26,7 +26,7 @@ from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Attribute, Element, element
 from ox.detached import sign_within
 from ox.engine_sequoia import SequoiaEngine
-from signing import Policy, Verdict, Verification, all_of, any_of
+from signing import Policy, Verdict, Verification, all_of, any_of, every_signature
 from signing.elements import Signature, Statement
 from signing.openpgp import seal_sign
 from signing.profile import bare_item
@@ -94,12 +94,17 @@ async def test_an_item_signed_by_two_is_verified(prosody: ProsodyServer) -> None
         for service in (juliet.account, prosody.pubsub):
             board = NodeAddress(service, "board")
             await juliet.client.perform(Create(board, OPEN))
-            item_id = await juliet.at(board).publish(entry("Married"), beside=[romeo.account])
+            published = await juliet.at(board).publish(entry("Married"), beside=[romeo.account])
             assert await juliet.client.flush() == ()
-            found = await romeo.at(board).fetch(item_id)
             both = all_of(juliet.account, romeo.account)
+            found = await romeo.at(board).fetch(published.item_id, both)
             assert (await romeo.at(board).verify(found, both)).absent == {romeo.account}
             await romeo.at(board).co_sign(found, juliet.account)
+            for policy in (every_signature(), any_of(juliet.account)):  # he is listed beside her
+                (result,) = await read(juliet.at(board), policy)
+                assert isinstance(result, Verification)
+                assert result.verdict is Verdict.TRUSTED
+                assert not result.absent
             (result,) = await read(juliet.at(board), both)
             assert isinstance(result, Verification)
             assert result.verdict is Verdict.TRUSTED
@@ -113,7 +118,7 @@ async def test_an_encrypted_item_is_verified(prosody: ProsodyServer) -> None:
         await blog.create(ns.ATOM)
         await juliet.client.gather({romeo.account})
         await blog.grant(romeo.account)
-        item_id = await SignedNode(juliet.client, blog).publish(spaced := signable(post(" hi ")))
+        published = await SignedNode(juliet.client, blog).publish(spaced := signable(post(" hi ")))
         assert await juliet.client.flush() == ()
         while not isinstance(
             await romeo.client.incoming(await romeo.session.inbox.get()), SecretsArrived
@@ -124,7 +129,7 @@ async def test_an_encrypted_item_is_verified(prosody: ProsodyServer) -> None:
         assert isinstance(result, Verification)
         assert result.verdict is Verdict.TRUSTED
         assert result.payload.same_content(spaced)
-        place = attachment_node(ItemPlace(blog.address, item_id))
+        place = attachment_node(ItemPlace(blog.address, published.item_id))
         ((attached,),) = [page async for page in romeo.client.pages(place)]
         assert attached.payload is not None
         assert [child.name for child in attached.payload.elements] == ["encrypted"]

@@ -375,6 +375,21 @@ class TestMissing:
         await juliet.gather(romeo)
         assert (await judge(juliet, romeo, signature)).trust is Trust.AUTOMATIC
 
+    async def test_a_key_that_is_dated_anew_proves_what_it_did_and_says_so(
+        self, world: World, key: Forged
+    ) -> None:
+        juliet, romeo = await friends(world, key)
+        signature = sign(key.primary, DATA)
+        assert (await judge(juliet, romeo, signature)).missing == ()
+        world.ahead = MINUTE
+        world.announce(ROMEO, key.public)
+        listed = metadata_address(romeo.jid)
+        await juliet.ox.feed(Fetch(listed), world.nodes[listed])
+        judged = await judge(juliet, romeo, signature)
+        assert judged.missing == (Fetch(NodeAddress(romeo.jid, data_node(Fingerprint(key.name)))),)
+        await juliet.gather(romeo)
+        assert (await judge(juliet, romeo, signature)).missing == ()
+
     async def test_it_needs_nothing_but_the_store(self, world: World, key: Forged) -> None:
         juliet, romeo = await friends(world, key)
         world.nodes.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -54,14 +55,14 @@ class Model:
         )
 
     def versions(self, where: ItemPlace, line: str) -> tuple[list[str], bool]:
-        """The contents that belong there, newest last, and whether they were retracted since."""
+        """The contents that were seen there, newest last, and whether they were retracted since."""
         versions: list[str] = []
         gone = False
         for event in self.log:
             if event == where:
                 gone = bool(versions)
             elif isinstance(event, Sight) and (event.place, event.line) == (where, line):
-                if event.content in versions or self.places(event)[0] != where:
+                if event.content in versions:
                     continue
                 dates = [date for each in versions if (date := DATES[each]) is not None]
                 if event.dated is None or not dates or event.dated >= max(dates):
@@ -134,22 +135,32 @@ class HistoryMachine(RuleBasedStateMachine):
 
 
 def check_rows(stored: dict[tuple[str, ...], bytes]) -> None:
-    """Check that contents, turns, tips and the count agree."""
+    """Check that contents, turns, tips, shares and the count agree."""
     by_kind: dict[str, dict[tuple[str, ...], Any]] = {}
     for key, raw in stored.items():
         by_kind.setdefault(key[2], {})[key[3:]] = json.loads(raw)
-    contents, turns = by_kind.get("content", {}), by_kind.get("turn", {})
-    assert {(t["line"], t["content"]): int(key[0]) for key, t in turns.items()} == {
-        key: content["turn"] for key, content in contents.items()
+    turns = by_kind.get("turn", {})
+    remembered = {
+        (*key, where): turn
+        for key, content in by_kind.get("content", {}).items()
+        for where, turn, *_ in content["places"]
     }
-    for where, row in by_kind.get("place", {}).items():
-        assert row["lines"]
-        for line, (newest, *_) in row["lines"].items():
-            assert tuple(contents[line, newest]["places"][0][:3]) == where
+    assert {(t["line"], t["content"], t["place"]): int(key[-1]) for key, t in turns.items()} == (
+        remembered
+    )
+    for (where, line), tip in by_kind.get("tip", {}).items():
+        assert (line, tip["newest"], where) in remembered
+    shares = Counter(key[0] for key in turns)
+    assert {key[0]: row["sightings"] for key, row in by_kind.get("share", {}).items()} == shares
+    sizes = {(key[1], row["sightings"]) for key, row in by_kind.get("size", {}).items()}
+    assert sizes == set(shares.items())
+    assert sorted(by_kind.get("size", {})) == sorted(
+        by_kind.get("size", {}), key=lambda key: (-shares[key[1]], key[1])
+    )
     if stored:
         count = by_kind["count"][()]
-        assert count["contents"] == len(contents)
-        assert count["last"] >= max([0, *(content["turn"] for content in contents.values())])
+        assert count["sightings"] == len(turns)
+        assert count["last"] >= max([0, *remembered.values()])
 
 
 TestHistory = HistoryMachine.TestCase
@@ -167,7 +178,7 @@ def test_r_13_what_is_forgotten_leaves_nothing_behind(pages: list[list[int]]) ->
             await see_all(store, contents)
             stored = await rows(store)
             check_rows(stored)
-            held = sum(key[2] == "content" for key in stored)
+            held = sum(key[2] == "turn" for key in stored)
             assert held <= limits.MAX_HISTORY_ITEMS + max(map(len, pages))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -12,16 +12,29 @@ from e2ee.arrival import Arrival, StanzaKind
 from e2ee.attachment_nodes import attachment_node
 from e2ee.attachment_summary import summarise
 from e2ee.attachments import Attachments, Noticed, Reactions
-from e2ee.effects import Affiliate, Affiliation, Create, Delete, Effect, Send, Unsubscribe
+from e2ee.effects import (
+    Affiliate,
+    Affiliation,
+    Create,
+    Delete,
+    Effect,
+    Retract,
+    Send,
+    Unsubscribe,
+)
 from e2ee.errors import ApiMisuse, E2eeError, ErrorCode, StoreFailed
 from e2ee.names import BareJid, ItemId, ItemPlace, Jid, NodeAddress
+from e2ee.outbox import PREDECESSOR_FAILED
 from e2ee.storage import Put
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption.attachment_register import (
+    AttachmentNode,
     AttachmentRegister,
+    load_nodes,
     load_register,
+    save_node,
     save_register,
 )
 from pubsub_encryption.attachments import (
@@ -33,7 +46,8 @@ from pubsub_encryption.items import Authorship, UnreadableItem
 from pubsub_encryption.node_secret import SecretState
 from tests.support.blog import Stage
 from tests.support.node_world import after_every_cancellation, entry, stood_in
-from tests.support.ox_world import refused
+from tests.support.ox_world import dump, refused
+from tests.support.xml import nested
 
 FROZEN = Path(__file__).parent.parent / "frozen"
 SIGNATURE = element(ns.PUBSUB_SIGNING, "signature", {}, "theirs")
@@ -138,6 +152,15 @@ class TestBothWays:
         assert caught.value.code == ErrorCode.UNKNOWN_SECRET
         async with refused(ErrorCode.NO_ACTIVE_SECRET, stage["tybalt"]):
             await encrypt_attachments(stage.node("tybalt"), MARKS)
+
+    async def test_x_08_too_deep_for_their_item_they_are_not_written(self) -> None:
+        stage = await Stage.set("romeo")
+        deepest = Attachments(others=(nested(limits.MAX_PAYLOAD_DEPTH - 1),))
+        payload = await encrypt_attachments(stage.node("romeo"), deepest)
+        assert (await decrypt_attachments(stage.owner, payload, stood_at(stage))).attachments
+        async with refused(ErrorCode.LIMIT_EXCEEDED, stage["romeo"]):
+            deeper = Attachments(others=(nested(limits.MAX_PAYLOAD_DEPTH),))
+            await encrypt_attachments(stage.node("romeo"), deeper)
 
     async def test_they_are_encrypted_once(self) -> None:
         stage = await Stage.set("romeo")
@@ -310,16 +333,78 @@ class TestAccess:
         later = attachment_node(target(stage, "later"))
         assert access == [Affiliate(later, romeo, Affiliation.MEMBER)]
 
+    async def test_what_follows_waits_until_it_is_open(self) -> None:
+        stage = await Stage.set("romeo")
+        node = attachment_node(target(stage))
+        item, attached = (Retract(address, ItemId("post")) for address in (stage.blog, node))
+        await stage.owner.open_attachments(ItemId("post"), self.FEATURES, then=[item, attached])
+        outbox = stage.juliet.outbox
+        create, member, *rest = [job.effect for job in await outbox.pending()]
+        assert isinstance(create, Create)
+        assert isinstance(member, Affiliate)
+        assert rest == [item, attached]
+        await outbox.failed((await outbox.pending())[0].id, "forbidden")
+        assert await outbox.pending() == ()
+        conditions = [each.condition for each in await outbox.refused()]
+        assert conditions == ["forbidden", *[PREDECESSOR_FAILED] * 3]
+
+    async def test_what_follows_is_queued_where_nothing_need_be_opened(self) -> None:
+        """Whoever may publish can then sign, too, and not the owner alone."""
+        stage = await Stage.set("romeo")
+        romeo = stage["romeo"]
+        item = Retract(stage.blog, ItemId("post"))
+        theirs = stage.node("romeo")
+        await theirs.open_attachments(ItemId("post"), (ns.PUBSUB_ATTACHMENTS,), then=[item])
+        assert await romeo.flush() == [item]
+
     async def test_one_that_is_closed_is_followed_no_more(self) -> None:
         stage, node = await self.opened("romeo")
         await stage.deliver()
-        await stage.owner.close_attachments(ItemId("post"))
-        assert await stage.deliver() == [Delete(node)]
+        retraction = Retract(stage.blog, ItemId("post"))
+        await stage.owner.close_attachments(ItemId("post"), after=[retraction])
+        assert await stage.deliver() == [retraction, Delete(node)]
+        await stage.owner.attachments_settled(Delete(node))
         await stage.owner.close_attachments(ItemId("post"))
         await stage.owner.grant(stage["romeo"].jid, may_publish=True)
         assert await stage.deliver() == [
             Affiliate(stage.blog, stage["romeo"].jid, Affiliation.PUBLISHER)
         ]
+        await stage.owner.close_attachments(ItemId("post"), after=[retraction])
+        assert await stage.deliver() == [retraction]
+
+    async def test_n_12_who_is_removed_is_removed_where_a_deletion_was_refused(self) -> None:
+        stage, node = await self.opened("romeo", "tybalt")
+        await stage.owner.close_attachments(ItemId("post"))
+        await stage.deliver()  # in vain, for all that is known: nobody says that it is gone
+        romeo, tybalt = stage["romeo"].jid, stage["tybalt"].jid
+        await stage.owner.grant(romeo, may_publish=True)
+        assert await stage.deliver() == [Affiliate(stage.blog, romeo, Affiliation.PUBLISHER)]
+        await stage.owner.rotate(revoke={tybalt})
+        effects = await stage.deliver()
+        assert effects[2:4] == [
+            Unsubscribe(node, tybalt),
+            Affiliate(node, tybalt, Affiliation.NONE),
+        ]
+        await stage.owner.close_attachments(ItemId("post"))
+        assert await stage.deliver() == [Delete(node)]
+
+    async def test_one_that_is_closing_can_be_opened_again(self) -> None:
+        stage, node = await self.opened("romeo")
+        await stage.owner.close_attachments(ItemId("post"))
+        await stage.owner.open_attachments(ItemId("post"), self.FEATURES)
+        await stage.owner.attachments_settled(Delete(node))  # the one of before
+        await stage.deliver()
+        await stage.owner.rotate(revoke={stage["romeo"].jid})
+        assert Unsubscribe(node, stage["romeo"].jid) in await stage.deliver()
+
+    async def test_one_that_could_not_be_made_is_none_of_ours(self) -> None:
+        stage, node = await self.opened("romeo")
+        await stage.deliver()
+        await stage.owner.attachments_settled(Create(node))
+        await stage.owner.rotate(revoke={stage["romeo"].jid})
+        assert not any(getattr(effect, "address", None) == node for effect in await stage.deliver())
+        await stage.owner.attachments_settled(Create(node))
+        await stage.owner.attachments_settled(Delete(node))
 
     async def test_nobody_but_the_owner_opens_them(self) -> None:
         stage = await Stage.set("romeo")
@@ -334,7 +419,19 @@ class TestAccess:
         async with refused(ErrorCode.LIMIT_EXCEEDED, stage.juliet):
             await stage.owner.open_attachments(ItemId("3"), self.FEATURES)
         await stage.owner.close_attachments(ItemId("2"))
+        await stage.owner.attachments_settled(Delete(attachment_node(target(stage, "2"))))
         await stage.owner.open_attachments(ItemId("3"), self.FEATURES)
+
+    async def test_to_open_one_costs_as_much_beside_many(self) -> None:
+        stage, _ = await self.opened("romeo")
+        sizes = []
+        for number in range(20):
+            before = await dump(stage.juliet.store)
+            await stage.owner.open_attachments(ItemId(f"{number:02}"), self.FEATURES)
+            await stage.deliver()
+            after = await dump(stage.juliet.store)
+            sizes.append(sum(len(after[key]) for key in after if after[key] != before.get(key)))
+        assert max(sizes) - min(sizes) < 32  # counts have more digits
 
     async def test_wherever_it_is_cancelled_all_of_it_is_queued_or_nothing(self) -> None:
         stage = await Stage.set("romeo")
@@ -348,26 +445,37 @@ class TestAccess:
 
 
 class TestRegister:
+    BLOG = NodeAddress(BareJid.parse("juliet@capulet.lit"), "blog")
     REGISTER = AttachmentRegister(
-        NodeAddress(BareJid.parse("juliet@capulet.lit"), "blog"),
-        frozenset(
-            {
-                NodeAddress(BareJid.parse("juliet@capulet.lit"), "urn:x/post"),
-                NodeAddress(BareJid.parse("juliet@capulet.lit"), "urn:x/another post"),
-            }
-        ),
+        BLOG,
+        2,
         frozenset({BareJid.parse("romeo@montague.lit"), BareJid.parse("nurse@capulet.lit")}),
     )
+    NODES = (
+        AttachmentNode(NodeAddress(BLOG.service, "urn:x/another post"), is_closing=True),
+        AttachmentNode(NodeAddress(BLOG.service, "urn:x/post")),
+    )
+
+    def stored(self, stage: Stage) -> list[Put]:
+        ox = stage.juliet.ox
+        nodes = [save_node(ox, self.BLOG, node) for node in self.NODES]
+        return [save_register(ox, self.REGISTER), *nodes]
+
+    async def put(self, stage: Stage, *puts: Put) -> None:
+        async with stage.juliet.store.exclusive(stage.juliet.ox.scope) as tx:
+            await tx.commit(puts)
 
     async def test_what_the_first_format_kept_is_read(self) -> None:
         stage = await Stage.set()
-        raw = (FROZEN / "attachment-register-1.json").read_bytes()
-        put = save_register(stage.juliet.ox, self.REGISTER)
-        assert put.value == raw
-        async with stage.juliet.store.exclusive(stage.juliet.ox.scope) as tx:
-            await tx.commit([Put(put.key, raw)])
-        async with stage.juliet.store.exclusive(stage.juliet.ox.scope) as tx:
-            assert await load_register(tx, stage.juliet.ox, stage.blog) == self.REGISTER
+        register, *nodes = self.stored(stage)
+        assert register.value == (FROZEN / "attachment-register-1.json").read_bytes()
+        raw = (FROZEN / "attachment-nodes-1.jsonl").read_bytes()
+        assert b"".join(put.value + b"\n" for put in nodes) == raw
+        await self.put(stage, register, *nodes)
+        ox = stage.juliet.ox
+        async with stage.juliet.store.exclusive(ox.scope) as tx:
+            assert await load_register(tx, ox, stage.blog) == self.REGISTER
+            assert await load_nodes(tx, ox, stage.blog) == self.NODES
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -376,13 +484,14 @@ class TestRegister:
             (b'"format":1', b'"format":0'),
             (b'"node":"blog"', b'"node":"diary"'),
             (b'"node":"blog"', b'"node":1'),
-            (b'"urn:x/post"', b'""'),
-            (b'"urn:x/post"', b"7"),
-            (b'"urn:x/post"', b'"urn:x/post","urn:x/post"'),
+            (b'"count":2', b'"count":true'),
+            (b'"count":2', b'"count":-1'),
+            (b'"count":2', b'"count":"2"'),
             (b'"romeo@montague.lit"', b'"Romeo@montague.lit"'),
             (b'"romeo@montague.lit"', b'"@"'),
-            (b'{"format"', b'{"f":1,"format"'),
-            (b'"nodes"', b'"items"'),
+            (b'"romeo@montague.lit"', b'"romeo@montague.lit","romeo@montague.lit"'),
+            (b'{"count"', b'{"f":1,"count"'),
+            (b'"publishers"', b'"items"'),
             (b"}", b""),
         ],
     )
@@ -390,18 +499,49 @@ class TestRegister:
         self, old: bytes, new: bytes
     ) -> None:
         stage = await Stage.set()
-        put = save_register(stage.juliet.ox, self.REGISTER)
-        assert old in put.value
-        async with stage.juliet.store.exclusive(stage.juliet.ox.scope) as tx:
-            await tx.commit([Put(put.key, put.value.replace(old, new, 1))])
+        register, *_ = self.stored(stage)
+        assert old in register.value
+        await self.put(stage, Put(register.key, register.value.replace(old, new, 1)))
+        await self.corrupt(stage)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (b'"kind":"', b'"kind":"x'),
+            (b'"format":1', b'"format":0'),
+            (b'"node":"urn:x/post"', b'"node":"urn:x/other"'),
+            (b'"of":"blog"', b'"of":"diary"'),
+            (b'"closing":false', b'"closing":0'),
+            (b'"closing":false', b'"opening":false'),
+            (b"}", b""),
+        ],
+    )
+    async def test_r_04_nor_is_a_node_of_it(self, old: bytes, new: bytes) -> None:
+        stage = await Stage.set()
+        *others, node = self.stored(stage)
+        assert old in node.value
+        await self.put(stage, *others, Put(node.key, node.value.replace(old, new, 1)))
+        await self.corrupt(stage)
+
+    async def test_r_04_nodes_without_their_count_are_refused(self) -> None:
+        stage = await Stage.set()
+        _, *nodes = self.stored(stage)
+        await self.put(stage, *nodes)
+        await self.corrupt(stage)
+
+    async def corrupt(self, stage: Stage) -> None:
         with pytest.raises(StoreFailed) as caught:
             await stage.owner.grant(BareJid.parse("romeo@montague.lit"))
         assert caught.value.code is ErrorCode.STORE_CORRUPT
 
     async def test_r_04_one_from_a_newer_release_is_left_alone(self) -> None:
         stage = await Stage.set()
-        put = save_register(stage.juliet.ox, self.REGISTER)
-        async with stage.juliet.store.exclusive(stage.juliet.ox.scope) as tx:
-            await tx.commit([Put(put.key, put.value.replace(b'"format":1', b'"format":2'))])
-        async with refused(ErrorCode.STORE_TOO_NEW, stage.juliet):
-            await stage.owner.rotate()
+        register, node, *_ = self.stored(stage)
+        newer = [
+            Put(put.key, put.value.replace(b'"format":1', b'"format":2'))
+            for put in (register, node)
+        ]
+        for puts in ([newer[0]], [register, newer[1]]):
+            await self.put(stage, *puts)
+            async with refused(ErrorCode.STORE_TOO_NEW, stage.juliet):
+                await stage.owner.rotate()

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from e2ee import limits
 from e2ee.errors import ApiMisuse, E2eeError, ErrorCode, PeerMisbehaved, StoreFailed
 from e2ee.storage import Put, Remove
 from e2ee.stores.memory import MemoryStore
 from e2ee.xmlparse import parse_xml
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption.cache_policy import CachePolicy
+from pubsub_encryption.items import Authorship
 from tests.support.cached_items import (
     BLOG,
     ME,
@@ -26,6 +28,7 @@ from tests.support.cached_items import (
     check_rows,
 )
 from tests.support.hooked_store import HookedStore, Moment
+from tests.support.source import ROOT
 
 VALUES: tuple[Any, ...] = (None, True, 1, -1, 1.5, "", "x", [], ["a"], {}, {"a": 1})
 
@@ -106,6 +109,36 @@ async def test_a_lost_row_is_reported(kind: str) -> None:
     assert caught.value.code is ErrorCode.STORE_CORRUPT
 
 
+FROZEN = ROOT / "tests" / "frozen" / "item-cache-1.tsv"
+ITEMS = (
+    by_member("1", "one"),
+    replace(by_device("é /", "薔薇 \n"), verdict="trusted"),
+    replace(by_device("2", "two"), authorship=Authorship.OPENPGP_KEY, device=None, trust=None),
+)
+
+
+async def test_the_stored_form_is_the_frozen_one() -> None:
+    desk = Desk(MemoryStore())
+    await desk.keep(*ITEMS)
+    stored = b"".join(
+        b"\t".join([*(part.encode() for part in key[1:]), value]) + b"\n"
+        for key, value in sorted((await desk.rows()).items())
+    )
+    assert FROZEN.read_bytes() == stored
+
+
+async def test_what_an_older_release_stored_is_read() -> None:
+    desk = Desk(MemoryStore())
+    rows = [row.split(b"\t") for row in FROZEN.read_bytes().splitlines()]
+    async with desk.store.exclusive((str(ME),)) as tx:
+        await tx.commit(
+            [Put((str(ME), *(part.decode() for part in key)), value) for *key, value in rows]
+        )
+    assert [await desk.cache.get(item.place) for item in ITEMS] == list(ITEMS)
+    await desk.cache.forget(BLOG)
+    check_rows(await desk.rows())
+
+
 async def test_an_item_in_the_row_of_another_one_is_reported() -> None:
     desk = Desk(MemoryStore())
     await desk.keep(by_member("1", "one"), by_member("2", "two"))
@@ -122,7 +155,7 @@ async def test_an_item_in_the_row_of_another_one_is_reported() -> None:
 async def test_elements_come_back_as_they_were() -> None:
     """With the prefixes that they inherited, which text may refer to."""
     envelope = parse_xml(
-        "<e xmlns='urn:e' xmlns:p='urn:p' xmlns:q='urn:q'><p:x q:a='p:v' b='1'>"
+        "<e xmlns='urn:e' xmlns:p='urn:p' xmlns:q='urn:q' xmlns:r='urn:r'><p:x r:a='p:v' b='1'>"
         + "<p:y/><q:z xmlns='urn:z' xml:lang='de'> <w/>\n</q:z>" * 50
         + "</p:x></e>"
     )
@@ -168,6 +201,21 @@ async def test_r_13_growth_is_bounded_and_each_item_costs_the_same() -> None:
         assert len(await desk.rows()) <= 3 * policy.max_items + 7 + 1
     assert max(costs[100:]) <= max(costs[:100]) <= 16
     check_rows(await desk.rows())
+
+
+async def test_r_13_long_names_count() -> None:
+    """What the rows hold is never much more than the policy says, whatever a node is named."""
+    policy = CachePolicy(max_bytes=500_000)
+    desk = Desk(MemoryStore(), policy)
+    node = replace(BLOG, node="\U0001f600" * limits.MAX_NODE_CHARS)
+    for number in range(20):
+        name = "\U0001f600" * (limits.MAX_ITEM_ID_CHARS - 2) + f"{number:02}"
+        await desk.keep(by_member(name, "x", node))
+        held = sum(
+            len(raw) + len("".join(key).encode()) for key, raw in (await desk.rows()).items()
+        )
+        assert held < policy.max_bytes
+    assert await desk.ids(node)
 
 
 def test_what_could_keep_nothing_is_refused() -> None:

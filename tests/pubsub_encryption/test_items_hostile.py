@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from e2ee import ns
 from e2ee.errors import (
     ErrorCode,
 )
@@ -118,12 +119,20 @@ class TestHostileMessages:
             ("no xml", ErrorCode.MALFORMED),
             (b"<a xmlns='urn:x'>\xff</a>", ErrorCode.MALFORMED),
             ("<a xmlns='urn:x'>" * 65 + "</a>" * 65, ErrorCode.LIMIT_EXCEEDED),
+            ("<a xmlns='urn:x'>" * 63 + "</a>" * 63, ErrorCode.LIMIT_EXCEEDED),
         ],
     )
     async def test_what_a_member_put_inside_is_read_as_strictly(
         self, plaintext: bytes | str, code: ErrorCode
     ) -> None:
         await assert_refused(item(holds(plaintext)), code)
+
+    async def test_x_08_what_was_opened_has_room_in_an_item_that_is_signed(self) -> None:
+        result = await opened(item(holds("<a xmlns='urn:x'>" * 62 + "</a>" * 62)))
+        assert isinstance(result, OpenedItem)
+        element(
+            ns.PUBSUB_SIGNING, "sign-data", None, element(ns.PUBSUB, "item", None, result.payload)
+        )
 
     async def test_two_literals_inside_are_malformed(self) -> None:
         inside = literal(b"<a xmlns='urn:x'/>") * 2

@@ -118,7 +118,10 @@ async def test_n_13_items_swapped_between_ids(reader: Reader) -> None:
     assert moved.seen.elsewhere == (ItemPlace(BLOG, ItemId("2")),)
     assert new.seen.sighting is MOVED
     assert await reader.kept() == {"1": "one", "2": "two"}, "nothing is put for another item"
-    assert await reader.see(("1", one), ("2", two)) == [("one", SAME), ("two", SAME)]
+    reader.times_opened()
+    page = [("1", one), ("2", two)]
+    assert await reader.see(*page) == [("one", ROLLED_BACK), ("two", ROLLED_BACK)]
+    assert reader.times_opened() == 0, "they are still there, and what happened is still told"
 
 
 async def test_n_13_what_is_kept_is_served_for_no_other_node(reader: Reader) -> None:

@@ -18,7 +18,7 @@ from e2ee.xmltree import element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption.cache import ItemCache
 from pubsub_encryption.items import Authorship, ClearItem
-from pubsub_encryption.targeted_items import FEATURES, TargetedItems
+from pubsub_encryption.targeted_items import TARGETED_FEATURES, TargetedItems
 from pubsub_encryption.targeted_reading import OpenedTargeted, UnreadableTargeted
 from tests.support.node_world import entry
 from tests.support.omemo_world import Party, World, body, dump, refused
@@ -301,4 +301,4 @@ async def test_the_cache_is_the_accounts(juliet: Party, romeo: Party) -> None:
 
 
 def test_what_a_client_announces() -> None:
-    assert FEATURES == (ns.PTE,)
+    assert TARGETED_FEATURES == (ns.PTE,)

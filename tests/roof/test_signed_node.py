@@ -9,7 +9,16 @@ import pytest
 from e2ee import limits, ns
 from e2ee.attachment_nodes import attachment_node, attachment_nodes
 from e2ee.attachments import Attachments, Noticed
-from e2ee.effects import ACCESS_MODEL, PUBLISH_MODEL, Create, NodeConfig, Publish
+from e2ee.effects import (
+    ACCESS_MODEL,
+    PUBLISH_MODEL,
+    Create,
+    Delete,
+    NodeConfig,
+    Publish,
+    Retract,
+    Subscribe,
+)
 from e2ee.errors import ApiMisuse, CannotDecrypt, E2eeError, ErrorCode, PeerMisbehaved
 from e2ee.history import Sighting
 from e2ee.names import BareJid, ItemId, ItemPlace, NodeAddress
@@ -28,6 +37,7 @@ from signing import (
 from tests.roof.world import JULIET, NURSE, ROMEO, TYBALT, World, entry, grant
 from xmpp_e2ee.client import Client
 from xmpp_e2ee.nodes import StoredItem
+from xmpp_e2ee.pubsub import fetch_items
 from xmpp_e2ee.service import Session
 from xmpp_e2ee.signed_node import SignedNode, SignedResult
 from xmpp_e2ee.transport import IqKind, StanzaRefused
@@ -50,9 +60,10 @@ async def board(world: World, address: NodeAddress = BOARD) -> SignedNode:
 
 
 async def published(node: SignedNode, payload: Element, *beside: BareJid) -> ItemId:
-    item_id = await node.publish(payload, beside=beside)
+    result = await node.publish(payload, beside=beside)
+    assert result.is_attached
     assert await node._client.flush() == ()
-    return item_id
+    return result.item_id
 
 
 async def read(node: SignedNode, policy: Policy | None = None) -> list[SignedResult]:
@@ -172,6 +183,150 @@ class Interfering:
 
     async def send(self, to: BareJid, stanza_id: str, children: Sequence[Element]) -> None:
         await self.session.send(to, stanza_id, children)
+
+
+class TestOrder:
+    """Whoever makes an attachment node owns it, so that it is made before the item is shown."""
+
+    async def test_nobody_else_makes_the_attachment_node(self, world: World) -> None:
+        hers = await board(world)
+        await hers.publish(entry("News"))
+        effects = [job.effect for job in await hers._client.outbox.pending()]
+        assert [type(effect) for effect in effects] == [Create, Publish, Publish]
+        assert [effect.address == BOARD for effect in effects if isinstance(effect, Publish)] == [
+            True,
+            False,
+        ]
+
+    async def test_where_somebody_has_made_it_nothing_is_published(self, world: World) -> None:
+        """And of an encrypted node it is not taken for ours."""
+        juliet, _ = await world.client(JULIET)
+        service = world.service.component
+        blog = await world.blog(juliet, NodeAddress(service, "blog"))
+        await world.client(ROMEO)
+        await grant(juliet, blog, ROMEO)
+        tybalt, _ = await world.client(TYBALT)
+        clear = NodeAddress(service, "board")
+        await juliet.perform(Create(clear, OPEN))
+        for node in (SignedNode(juliet, clear, OPEN), SignedNode(juliet, blog)):
+            result = await node.publish(entry("News"))
+            where = attachment_node(ItemPlace(node.address, result.item_id))
+            await tybalt.perform(Create(where, OPEN))
+            first, *rest = [each.condition for each in await juliet.flush()]
+            assert first == "forbidden"
+            assert set(rest) == {PREDECESSOR_FAILED}
+            assert world.service.stored(where) == world.service.stored(node.address) == ()
+        await juliet.gather_members(blog)
+        await blog.rotate(revoke=[ROMEO])
+        assert await juliet.flush() == ()
+
+    async def test_a_publisher_signs_where_the_service_makes_the_nodes(self, world: World) -> None:
+        """They do not own the encrypted node, and need not."""
+        juliet, _ = await world.client(JULIET)
+        blog = await world.blog(juliet, NodeAddress(world.service.component, "blog"))
+        session = world.connect(ROMEO)
+        wire = Interfering(session)
+        wire.features = [ns.PUBSUB_ATTACHMENTS]
+        romeo, _ = await world.client(ROMEO, session, wire)
+        await juliet.gather({ROMEO})
+        await blog.grant(ROMEO, may_publish=True)
+        assert await juliet.flush() == ()
+        theirs = romeo.node(blog.address)
+        signer = (await juliet.ox.own_key()).certificate.fingerprint
+        await romeo.gather({JULIET})
+        await theirs.approve(JULIET, signer)
+        await take_in(romeo, session)
+        his = SignedNode(romeo, theirs)
+        result = await his.publish(entry("Mine"))
+        where = attachment_node(ItemPlace(blog.address, result.item_id))
+        effects = [job.effect for job in await romeo.outbox.pending()]
+        assert [(type(effect), effect.address) for effect in effects] == [
+            (Publish, blog.address),
+            (Publish, where),
+        ]
+
+    async def test_beyond_the_bound_an_item_goes_without_its_signature(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "MAX_ATTACHMENT_NODES", 2)
+        juliet, _ = await world.client(JULIET)
+        node = SignedNode(juliet, await world.blog(juliet))
+        results = [await node.publish(entry(str(number))) for number in range(3)]
+        assert await juliet.flush() == ()
+        assert [result.is_attached for result in results] == [True, True, False]
+        verdicts = [result.verdict for result in await verifications(node)]
+        assert verdicts == [Verdict.TRUSTED, Verdict.TRUSTED, Verdict.UNSIGNED]
+        await node.retract(results[0].item_id)  # makes room
+        assert await juliet.flush() == ()
+        await juliet.node(node.address).open_attachments(results[2].item_id, ())
+        assert await juliet.flush() == ()
+        await node.attach(results[2].item_id, results[2].signature)
+        verdicts = [result.verdict for result in await verifications(node)]
+        assert verdicts == [Verdict.TRUSTED, Verdict.TRUSTED]
+
+
+class TestRetracting:
+    @pytest.mark.parametrize("encrypted", [True, False])
+    async def test_what_is_attached_goes_with_the_item(self, world: World, encrypted: bool) -> None:
+        hers = await board(world)
+        if encrypted:
+            hers = SignedNode(hers._client, await world.blog(hers._client))
+        item_id = await published(hers, entry("Regretted"))
+        where = attachment_node(ItemPlace(hers.address, item_id))
+        await hers.retract(item_id)
+        waiting = [type(job.effect) for job in await hers._client.outbox.pending()]
+        assert waiting == [Retract, Delete]
+        assert await hers._client.flush() == ()
+        assert world.service.stored(hers.address) == ()
+        with pytest.raises(StanzaRefused, match="item-not-found"):
+            world.service.stored(where)
+
+    async def test_a_service_that_makes_attachment_nodes_deletes_them(self, world: World) -> None:
+        session = world.connect(JULIET)
+        wire = Interfering(session)
+        juliet, _ = await world.client(JULIET, session, wire)
+        wire.features = [ns.PUBSUB_ATTACHMENTS]
+        await SignedNode(juliet, BOARD, OPEN).retract(ItemId("1"))
+        assert [type(job.effect) for job in await juliet.outbox.pending()] == [Retract]
+
+    async def test_n_12_a_refused_deletion_leaves_nobody_access(self, world: World) -> None:
+        session = world.connect(JULIET)
+        wire = Interfering(session)
+        juliet, _ = await world.client(JULIET, session, wire)
+        blog = await world.blog(juliet)
+        romeo, _ = await world.client(ROMEO)
+        await grant(juliet, blog, ROMEO)
+        item_id = await published(SignedNode(juliet, blog), entry("Secret"))
+        where = attachment_node(ItemPlace(blog.address, item_id))
+        await romeo.ask(fetch_items(where, [ItemId(str(JULIET))]))
+        await blog.close_attachments(item_id)
+        wire.refused[JULIET] = "internal-server-error"
+        assert [each.condition for each in await juliet.flush()] == ["internal-server-error"]
+        wire.refused.clear()
+        await juliet.gather_members(blog)
+        await blog.rotate(revoke=[ROMEO])
+        assert await juliet.flush() == ()
+        with pytest.raises(StanzaRefused, match="forbidden"):
+            await romeo.ask(fetch_items(where, [ItemId(str(JULIET))]))
+
+    async def test_q_07_what_was_retracted_and_comes_back_is_old(self, world: World) -> None:
+        """For who retracted it, and for who was notified of it, in clear or not."""
+        hers = await board(world)
+        romeo, session = await world.client(ROMEO)
+        await romeo.perform(Subscribe(BOARD))
+        his = SignedNode(romeo, BOARD, OPEN)
+        item_id = await published(hers, entry("Regretted"))
+        place = ItemPlace(BOARD, item_id)
+        (stored,) = world.service.stored(BOARD)
+        attached = attachments_of(world, place, JULIET)
+        for node in (hers, his):
+            assert (await verified(node)).sighting is Sighting.FIRST
+        await hers.retract(item_id)
+        assert await hers._client.flush() == ()
+        await take_in(romeo, session)
+        await plant(world, place, stored.payload, attached)
+        for node in (hers, his):
+            assert (await verified(node)).sighting is Sighting.ROLLED_BACK
 
 
 class TestServices:

@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from e2ee.errors import ErrorCode, StoreFailed
+from e2ee.names import BareJid, NodeAddress
+from e2ee.search import Document, Forgotten, Query
 from e2ee.storage import Put, Store
 from e2ee.stores.memory import MemoryStore
+from e2ee.stores.sqlite import SqliteStore
 from tests.roof.stores import CLI, HOSTILE, KINDS, Rows, StoreFile, make, run
 from tests.support.hooked_store import HookedStore, Moment
 from tests.support.source import ROOT
-from xmpp_e2ee import store_survey
+from xmpp_e2ee import store_copy, store_survey
 from xmpp_e2ee.store_copy import Copied, CopyRefused, copy
 from xmpp_e2ee.store_survey import Step
 
@@ -53,6 +57,31 @@ class TestCopy:
         assert await rows_of(destination) == HOSTILE == await rows_of(source)
         size = sum(map(len, HOSTILE.values()))
         assert copied == Copied(accounts=16, present=0, rows=64, bytes=size)
+
+    async def test_what_is_found_by_its_words_is_found_in_the_copy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And nothing of what was forgotten, of which the source's file still has the words."""
+        monkeypatch.setattr(store_copy, "_PAGE", 2)
+        node = NodeAddress(BareJid.parse("pubsub.capulet.lit"), "blog")
+        keys = [(*account, str(number)) for account in (JULIET, ROMEO) for number in range(3)]
+        documents = [Document(key, node, "A rose", f"text {key}", author="juliet") for key in keys]
+        async with (
+            await SqliteStore.open(tmp_path / "source.db") as source,
+            await SqliteStore.open(tmp_path / "copy.db") as destination,
+        ):
+            async with source.exclusive(()) as tx:
+                gone = replace(documents[0], key=(*JULIET, "gone"), text="zyzzyva")
+                await tx.commit([Put(key, b"1") for key in keys], [*documents, gone])
+            async with source.exclusive(()) as tx:
+                await tx.commit([], [Forgotten(gone.key)])
+            await copy(source, destination, quiet)
+            async with destination.exclusive(()) as tx:
+                assert await tx.documents(()) == documents
+                assert len(await tx.search(Query("rose"))) == 6
+            await copy(source, MemoryStore(), quiet)  # which has none
+        assert b"zyzzyva" in (tmp_path / "source.db").read_bytes()
+        assert b"zyzzyva" not in (tmp_path / "copy.db").read_bytes()
 
     async def test_more_than_a_page(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of accounts, and of the rows of one account; on the borders of pages as well."""

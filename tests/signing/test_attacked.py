@@ -18,11 +18,11 @@ from e2ee.names import BareJid
 from e2ee.xmltree import element
 from signing.elements import Signature
 from signing.openpgp import seal_sign
-from signing.policy import any_of, every_signature
+from signing.policy import all_of, any_of, every_signature
 from signing.profile import bare_item
 from signing.readings import signed_bytes
+from signing.signed_by import SignedBy, find_signatures
 from signing.verdict import Verdict
-from signing.verifying import SignedBy, find_signatures
 from tests.support.forge import (
     forged,
     sign,
@@ -182,4 +182,47 @@ class TestCost:
             await scene.verify(item, genuine, *flood)
         full = [genuine, *flood[: MAX_SIGNATURES_PER_ITEM - 1]]
         named = any_of(scene.juliet.jid)
-        assert (await scene.verify(item, *full, policy=named)).require()
+        found = await scene.verify(item, *full, policy=named)
+        assert found.require()
+        assert found.left_out == 0
+
+    async def test_q_17_strangers_are_left_out_where_signers_are_named(self, scene: Scene) -> None:
+        """Also where they are listed, or list others: room is made for who signed with Juliet."""
+        item, statement = item_of(post()), stated(scene.juliet, scene.romeo)
+        genuine = [scene.signed(by, item, statement) for by in (scene.juliet, scene.romeo)]
+        flood = [
+            replace(genuine[number % 2], publisher=BareJid.parse(f"page{number}@verona.lit"))
+            for number in range(1000)
+        ]
+        for policy in (any_of(scene.juliet.jid), all_of(scene.juliet.jid, scene.romeo.jid)):
+            found = await scene.verify(item, *flood, *genuine, policy=policy)
+            assert found.require()
+            assert len(found.signers) == MAX_SIGNATURES_PER_ITEM
+            assert found.left_out == len(flood) + 2 - MAX_SIGNATURES_PER_ITEM
+        assert found.absent == frozenset()
+
+    async def test_q_17_one_account_with_many_signatures_spoils_its_own(self, scene: Scene) -> None:
+        item = item_of(post())
+        genuine = scene.signed(scene.juliet, item)
+        junk = Attachments(others=(own("signature"),) * 65)
+        found = find_signatures(scene.tybalt.jid, junk)
+        assert len(found) == 2, "which say that there is one too many"
+        for attached in (found, [SignedBy(scene.tybalt.jid, own("signature"))] * 65):
+            named = any_of(scene.juliet.jid)
+            assert (await scene.verify(item, *attached, genuine, policy=named)).require()
+            result = await scene.verify(item, *attached, genuine)
+            assert result.verdict is Verdict.INVALID
+            assert len(result.signers) == 3
+
+    async def test_q_17_more_signers_than_can_be_looked_at_are_too_many(self, scene: Scene) -> None:
+        """Those who count, and those whom they list; nobody else can bring it about."""
+        item = item_of(post())
+        pages = [BareJid.parse(f"page{number}@verona.lit") for number in range(64)]
+        listing = replace(stated(scene.juliet), signers=(scene.juliet.jid, *pages[:63]))
+        genuine = scene.signed(scene.juliet, item, listing)
+        beside = [replace(genuine, publisher=page) for page in pages]
+        found = await scene.verify(item, genuine, *beside, policy=any_of(scene.juliet.jid))
+        assert (found.left_out, len(found.signers)) == (1, 64)
+        async with refused(ErrorCode.LIMIT_EXCEEDED, scene.nurse):
+            named = any_of(scene.juliet.jid, pages[63])
+            await scene.verify(item, genuine, *beside, policy=named)

@@ -9,9 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from e2ee.errors import ErrorCode, PeerMisbehaved
+from e2ee.errors import DataMissing, ErrorCode, PeerMisbehaved
+from e2ee.names import Fetch
 from e2ee.trust import ManualTrust, Trust
 from ox.detached import KeyState
+from ox.elements import metadata_address
+from signing.policy import any_of
+from signing.signatures import ItemSignatures
 from signing.verdict import Doubt, Verdict
 from tests.support.forge import (
     LONG_AGO,
@@ -23,6 +27,7 @@ from tests.support.forge import (
 from tests.support.ox_world import Person
 from tests.support.signed_items import (
     JULIET,
+    PLACE,
     Scene,
     item_of,
     post,
@@ -39,6 +44,13 @@ class TestKeys:
     async def replaced(self, scene: Scene, who: Person, key: Forged) -> None:
         """Let the Nurse fetch another copy of the same key."""
         await scene.nurse.fetch_key(key.public, who)
+
+    async def listed_anew(self, scene: Scene, reader: Person, key: Forged) -> None:
+        """Let Juliet announce her key once more, and a reader hear of that and fetch nothing."""
+        scene.world.ahead = HOUR / 60
+        scene.world.announce(JULIET, key.public)
+        fetch = Fetch(metadata_address(scene.juliet.jid))
+        await reader.ox.feed(fetch, scene.world.nodes[fetch.address])
 
     async def test_q_15_undecided(self, scene: Scene) -> None:
         item = item_of(post())
@@ -76,6 +88,7 @@ class TestKeys:
         found = await scene.verify(item, by)
         assert found.verdict is Verdict.TRUSTED
         assert (found.signers[0].then, found.signers[0].now) == (KeyState.VALID, KeyState.RETIRED)
+        assert Doubt.KEY_RETIRED in found.signers[0].doubts
 
     @pytest.mark.parametrize("reason", [0, 2, None])
     async def test_q_15_compromised_whenever(self, scene: Scene, reason: int | None) -> None:
@@ -119,3 +132,30 @@ class TestKeys:
         found = await scene.verify(item, by)
         assert found.verdict is Verdict.TRUSTED
         assert found.signers[0].doubts == {Doubt.KEY_NOT_ANNOUNCED}
+        assert found.missing == ()
+
+    async def test_q_15_a_key_that_may_be_revoked_by_now(self, scene: Scene) -> None:
+        """Its list is dated anew, and the key not fetched since: what it proves is from before."""
+        item, asked = item_of(post()), any_of(scene.juliet.jid)
+        by = scene.signed(scene.juliet, item)
+        assert (await scene.verify(item, by)).signers[0].doubts == frozenset()
+        key = scene.keys[scene.juliet.jid]
+        await self.listed_anew(scene, scene.nurse, key.revoked())
+        found = await scene.verify(item, by, policy=asked)
+        assert found.verdict is Verdict.TRUSTED
+        assert found.signers[0].doubts == {Doubt.KEY_OUTDATED}
+        assert found.missing == await ItemSignatures(scene.nurse.ox).missing([by])
+        assert len(found.missing) == 1
+        await scene.nurse.gather(scene.juliet)
+        assert refusal(await scene.verify(item, by)) is ErrorCode.BAD_SIGNATURE
+
+    async def test_q_15_nobody_signs_beside_a_key_that_may_be_revoked(self, scene: Scene) -> None:
+        item = item_of(post())
+        by = scene.signed(scene.juliet, item, stated(scene.juliet, scene.romeo))
+        await self.listed_anew(scene, scene.romeo, scene.keys[scene.juliet.jid])
+        signatures = ItemSignatures(scene.romeo.ox)
+        with pytest.raises(DataMissing) as caught:
+            await signatures.co_sign(item, PLACE, by.signature, by.publisher)
+        assert caught.value.fetches == await signatures.missing([by])
+        await scene.romeo.gather(scene.juliet)
+        assert await signatures.co_sign(item, PLACE, by.signature, by.publisher)

@@ -5,6 +5,7 @@ Rule: one attack each, made by whoever can make it, against a reader who knows a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,10 @@ from e2ee.errors import ErrorCode
 from e2ee.history import Sighting
 from e2ee.limits import MAX_CLOCK_SKEW
 from e2ee.names import BareJid
+from e2ee.trust import ManualTrust
+from e2ee.xmltree import Attribute
 from signing.elements import Signature
-from signing.policy import any_of
+from signing.policy import any_of, every_signature
 from signing.verdict import Doubt, Uncovered, Verdict
 from tests.support.ox_world import dump
 from tests.support.signed_items import (
@@ -31,6 +34,7 @@ from tests.support.signed_items import (
 )
 
 HOUR = timedelta(hours=1)
+NOW = datetime.now(UTC)
 
 
 class TestPlaceAndTime:
@@ -160,9 +164,110 @@ class TestPlaceAndTime:
         assert (found.verdict, found.sighting) == (Verdict.TRUSTED, Sighting.SAME)
         assert Doubt.SUPERSEDED not in found.signers[0].doubts
 
+    async def test_q_07_a_rollback_is_not_hidden_by_showing_the_new_version_elsewhere(
+        self, scene: Scene
+    ) -> None:
+        versions = item_of(post("older")), item_of(post("newer"))
+        older, newer = [
+            (item, scene.signed(scene.juliet, item, stated(scene.juliet, time=time)))
+            for item, time in zip(versions, (NOW - 2 * HOUR, NOW - HOUR), strict=True)
+        ]
+        await scene.verify(*older)
+        decoy = replace(newer[0], attributes=(Attribute("id", "decoy"),))
+        await scene.verify(decoy, newer[1], place=at("decoy"))
+        assert (await scene.verify(*newer)).sighting is Sighting.MOVED
+        found = await scene.verify(*older)
+        assert found.sighting is Sighting.ROLLED_BACK
+        assert Doubt.SUPERSEDED in found.signers[0].doubts
+
+    async def test_q_07_nor_where_another_signs_first(self, scene: Scene) -> None:
+        """Each of those who signed a version has a line of their own."""
+        older, newer = item_of(post("older")), item_of(post("newer"))
+        first = stated(scene.juliet, scene.romeo, time=NOW - 2 * HOUR)
+        turned = stated(scene.romeo, scene.juliet, time=NOW - HOUR)
+        both = (scene.juliet, scene.romeo)
+        before = [scene.signed(by, older, first) for by in both]
+        after = [scene.signed(by, newer, turned) for by in both]
+        for policy in (every_signature(), any_of(scene.juliet.jid), any_of(scene.romeo.jid)):
+            reader = scene.world.stranger("paris@verona.lit")
+            await reader.gather(*both)
+            await scene.verify(older, *before, policy=policy, reader=reader)
+            found = await scene.verify(newer, *after, policy=policy, reader=reader)
+            assert found.sighting is Sighting.REPLACED
+            found = await scene.verify(older, *before, policy=policy, reader=reader)
+            assert found.sighting is Sighting.ROLLED_BACK
+            assert found.verdict is Verdict.TRUSTED
+
+    async def test_q_07_two_versions_of_one_second(self, scene: Scene) -> None:
+        """Neither is older; the one that was seen later is taken for the newer one."""
+        statement = stated(scene.juliet, time=NOW)
+        one, other = [
+            (item, scene.signed(scene.juliet, item, statement))
+            for item in (item_of(post("one")), item_of(post("other")))
+        ]
+        assert (await scene.verify(*one)).sighting is Sighting.FIRST
+        assert (await scene.verify(*other)).sighting is Sighting.REPLACED
+        found = await scene.verify(*one)
+        assert found.sighting is Sighting.ROLLED_BACK
+        assert Doubt.SUPERSEDED not in found.signers[0].doubts, "by its stamp it is not"
+
+    async def test_q_07_others_say_nothing_of_where_the_author_wrote_it(self, scene: Scene) -> None:
+        """What strangers signed here, in whatever order, is said of them."""
+        item = item_of(post())
+        genuine = scene.signed(scene.juliet, item)
+        await scene.verify(item, genuine)
+        for time, theirs, worst in (
+            (NOW, Sighting.FIRST, Sighting.SAME),
+            (NOW - HOUR, Sighting.ROLLED_BACK, Sighting.ROLLED_BACK),
+        ):
+            beside = scene.signed(scene.tybalt, item, stated(scene.tybalt, time=time))
+            found = await scene.verify(item, beside, genuine)
+            assert found.sighting is worst, "by XEP-0475 §7 everybody counts"
+            assert [each.sighting for each in found.signers] == [theirs, Sighting.SAME]
+            asked = any_of(scene.juliet.jid)
+            found = await scene.verify(item, beside, genuine, policy=asked)
+            assert found.sighting is Sighting.SAME
+            assert [each.sighting for each in found.signers] == [None, Sighting.SAME]
+
+    async def test_q_06_where_it_was_met_is_said_of_each_signer(self, scene: Scene) -> None:
+        """Tybalt has signed the same text elsewhere, at another time than Juliet."""
+        item, asked = item_of(post()), any_of(scene.juliet.jid)
+        genuine, beside = scene.signed(scene.juliet, item), scene.signed(scene.tybalt, item)
+        decoy = at("decoy")
+        await scene.verify(item_of(post(), "decoy"), beside, place=decoy)
+        found = await scene.verify(item, genuine, beside)
+        assert (found.sighting, found.elsewhere) == (Sighting.MOVED, (decoy,))
+        assert [each.elsewhere for each in found.signers] == [(), (decoy,)]
+        found = await scene.verify(item, genuine, beside, policy=asked)
+        assert (found.sighting, found.elsewhere) == (Sighting.SAME, ())
+
     async def test_q_07_who_does_not_count_leaves_no_trace(self, scene: Scene) -> None:
         item, asked = item_of(post()), any_of(scene.juliet.jid)
         rows = await dump(scene.nurse.store)
         found = await scene.verify(item, scene.signed(scene.tybalt, item), policy=asked)
         assert (found.verdict, found.sighting) == (Verdict.UNSIGNED, None)
         assert await dump(scene.nurse.store) == rows
+
+    async def test_q_07_nor_does_who_signs_beside_a_bad_signature_that_counts(
+        self, scene: Scene
+    ) -> None:
+        """Tybalt lists Juliet, and the service attaches something in her name."""
+        item, asked = item_of(post()), any_of(scene.juliet.jid)
+        statement = stated(scene.tybalt, scene.juliet, scene.romeo)
+        beside = scene.signed(scene.tybalt, item, statement)
+        forgery = scene.signed(scene.tybalt, item, statement, as_=scene.juliet.jid)
+        rows = await dump(scene.nurse.store)
+        found = await scene.verify(item, beside, forgery, policy=asked)
+        assert (found.verdict, found.sighting) == (Verdict.INVALID, None)
+        assert found.absent == frozenset(), "she has signed nothing that Romeo should have"
+        assert await dump(scene.nurse.store) == rows
+
+    async def test_r_13_nor_does_a_key_that_nobody_believes(self, scene: Scene) -> None:
+        wary = scene.world.stranger("paris@verona.lit", trust=ManualTrust())
+        await wary.gather(scene.tybalt)
+        rows = await dump(wary.store)
+        for number in range(3):
+            item = item_of(post(f"{number}"))
+            found = await scene.verify(item, scene.signed(scene.tybalt, item), reader=wary)
+            assert (found.verdict, found.sighting) == (Verdict.UNTRUSTED, None)
+        assert await dump(wary.store) == rows

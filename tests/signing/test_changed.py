@@ -18,8 +18,8 @@ from e2ee.xmltree import Element
 from e2ee.xmlwrite import write_xml
 from signing.profile import bare_item
 from signing.readings import Reading
+from signing.signed_by import SignedBy
 from signing.verdict import Verdict, Verification
-from signing.verifying import SignedBy
 from tests.support.signed_items import Scene, item_of, xml_of
 
 ITEM = item_of(

@@ -36,7 +36,7 @@ def test_the_signed_bytes_of_libervia_are_those_of_a_reading(cases: list[dict[st
         service = BareJid.parse(case["service"])
         matching = [
             reading
-            for reading in readings_for(item, signature.statement)
+            for reading in readings_for(item)
             if signed_bytes(item, service, signature.statement, reading)
             == case["libervia_canonical"].encode()
         ]

@@ -129,6 +129,11 @@ class TestNamed:
         found = [alone(EVE), both(Verdict.TRUSTED, None)]
         assert judge(any_of(EVE), found) == (Verdict.TRUSTED, NEVER)
 
+    def test_a_bad_signature_names_nobody_as_absent(self) -> None:
+        found = [both(Verdict.INVALID, None)]
+        assert judge(any_of(ANN), found) == (Verdict.INVALID, NEVER)
+        assert judge(every_signature(), found) == (Verdict.INVALID, NEVER)
+
     def test_a_complete_statement_stands_beside_an_incomplete_one(self) -> None:
         found = [alone(ANN), both(None, Verdict.TRUSTED)]
         assert judge(any_of(ANN), found)[0] is Verdict.TRUSTED

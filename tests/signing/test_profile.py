@@ -21,7 +21,7 @@ from signing.elements import Statement
 from signing.profile import Ambiguity, ambiguities, bare_item, payload_of, prepare, readings_for
 from signing.readings import Reading, signed_bytes
 from tests.support.item_pairs import PAIRS
-from tests.support.xml import elements
+from tests.support.xml import elements, nested
 
 SERVICE = BareJid.parse("pubsub.capulet.example")
 STATEMENT = Statement("2026-01-02T03:04:05Z", (BareJid.parse("juliet@capulet.example"),))
@@ -35,7 +35,7 @@ def item(payload: str, attributes: str = "", namespace: str = ns.PUBSUB) -> Elem
 
 def found_plain(signed: bytes, shown: Element) -> bool:
     """Say whether bytes that were signed are plainly those of an item, as verifying goes."""
-    for reading in readings_for(shown, STATEMENT):
+    for reading in readings_for(shown):
         if signed_bytes(shown, SERVICE, STATEMENT, reading) == signed:
             return not ambiguities(shown, reading)
     return False
@@ -55,7 +55,7 @@ def test_x_17_no_signature_is_plainly_valid_for_two_items(one: str, other: str) 
     for signed in {
         signed_bytes(each, SERVICE, STATEMENT, reading)
         for each in shown
-        for reading in readings_for(each, STATEMENT)
+        for reading in readings_for(each)
     }:
         assert sum(found_plain(signed, each) for each in shown) <= 1
 
@@ -91,10 +91,22 @@ def test_ambiguities_name_their_reason() -> None:
     assert ambiguities(unicode_space, Reading.LIBERVIA) == {Ambiguity.UNICODE_SPACE}
     assert ambiguities(trimmed, Reading.LIBERVIA) == {Ambiguity.TRIMMED, Ambiguity.UNICODE_SPACE}
     assert ambiguities(prefixes, Reading.STRICT) == {Ambiguity.PREFIXES}
-    kept = bare_item(item("<v> x</v>", " xml:space='preserve'"))
+    kept = bare_item(item("<v xml:space='preserve'> x</v>"))
     assert ambiguities(kept, Reading.STRICT) == ambiguities(kept, Reading.LIBERVIA) == set()
     declared = bare_item(item("<v/>", " xmlns:x='urn:x'"))
     assert ambiguities(declared, Reading.STRICT) == {Ambiguity.PREFIXES}
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [" xml:lang='de'", " xml:base='http://evil.example/'", " xml:space='preserve'", " expire='x'"],
+)
+def test_q_08_what_an_item_says_beside_its_payload_is_signed_and_not_shown(attribute: str) -> None:
+    wrapped = bare_item(item("<v> x</v>" if "space" in attribute else "<v/>", attribute))
+    for reading in Reading:
+        assert ambiguities(wrapped, reading) == {Ambiguity.ITEM_ATTRIBUTES}
+    set_by_service = bare_item(item("<v/>", " id='1' publisher='a@b.example/c'"))
+    assert ambiguities(set_by_service, Reading.STRICT) == set()
 
 
 @pytest.mark.parametrize("text", [" x", "x\n", "\t", "\xa0x", "x\u3000", "\u0085"])
@@ -148,6 +160,14 @@ def test_q_09_neither_is_an_attribute_that_would_need_a_prefix() -> None:
     assert caught.value.code is ErrorCode.AMBIGUOUS
 
 
+def test_x_08_neither_is_one_that_is_too_deep_to_be_wrapped() -> None:
+    tree = nested(limits.MAX_PAYLOAD_DEPTH)
+    assert prepare(tree) is tree
+    with pytest.raises(ApiMisuse) as caught:
+        prepare(element("urn:x", "p", {}, tree))
+    assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
+
+
 def test_x_19_a_prefix_that_the_stanza_declares_is_one_too() -> None:
     stanza = parse_xml(f"<items xmlns='{ns.PUBSUB}' xmlns:x='urn:x'><item><x:p/></item></items>")
     (stored,) = stanza.elements
@@ -155,7 +175,7 @@ def test_x_19_a_prefix_that_the_stanza_declares_is_one_too() -> None:
         prepare(payload_of(stored))
     assert caught.value.code is ErrorCode.AMBIGUOUS
     assert ambiguities(bare_item(stored), Reading.STRICT) == {Ambiguity.PREFIXES}
-    assert readings_for(bare_item(stored), STATEMENT) == (Reading.STRICT,)
+    assert readings_for(bare_item(stored)) == (Reading.STRICT,)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +228,9 @@ def test_an_item_in_a_prefixed_stanza_is_the_same_item() -> None:
     )
 
 
-def test_an_item_too_deep_to_be_wrapped_is_refused() -> None:
-    tree = element("urn:x", "p")
-    while tree.depth < limits.MAX_DEPTH - 2:
-        tree = element("urn:x", "p", {}, tree)
-    signed_bytes(bare_item(element(ns.PUBSUB, "item", {}, tree)), SERVICE, STATEMENT)
+def test_x_08_an_item_too_deep_to_be_wrapped_is_refused() -> None:
+    tree = nested(limits.MAX_PAYLOAD_DEPTH)
+    parse_xml(signed_bytes(bare_item(element(ns.PUBSUB, "item", {}, tree)), SERVICE, STATEMENT))
     deeper = element("urn:x", "p", {}, tree)
     with pytest.raises(PeerMisbehaved) as caught:
         bare_item(element(ns.PUBSUB, "item", {}, deeper))
@@ -249,7 +267,7 @@ def test_x_17_where_nothing_is_ambiguous_the_bytes_tell_the_item(tree: Element) 
     wrapped = bare_item(
         parse_xml(write_xml(element(ns.PUBSUB, "item", {}, replace(tree, name="payload"))))
     )
-    for reading in readings_for(wrapped, STATEMENT):
+    for reading in readings_for(wrapped):
         if not ambiguities(wrapped, reading):
             told = parse_xml(signed_bytes(wrapped, SERVICE, STATEMENT, reading)).elements[-1]
             assert replace(told, namespace=ns.PUBSUB).same_content(wrapped)

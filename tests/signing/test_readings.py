@@ -12,12 +12,12 @@ import pytest
 from hypothesis import assume, given
 
 from e2ee import ns
-from e2ee.errors import ApiMisuse
+from e2ee.errors import PeerMisbehaved
 from e2ee.names import BareJid
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element, element
 from signing.canonical import canonical
-from signing.elements import Extra, Statement
+from signing.elements import Statement
 from signing.profile import ambiguities, bare_item, readings_for
 from signing.readings import Reading, signed_bytes
 from tests.support.xml import elements
@@ -25,7 +25,6 @@ from tests.support.xml import elements
 SERVICE = BareJid.parse("pubsub.capulet.example")
 JULIET, ROMEO = BareJid.parse("juliet@capulet.example"), BareJid.parse("romeo@montague.example")
 STATEMENT = Statement("2026-01-02T03:04:05Z", (JULIET, ROMEO))
-EXTRA = Extra(2, element("urn:example:profile", "extra"))
 
 TIME = '<time stamp="2026-01-02T03:04:05Z"></time>'
 TO = '<to jid="pubsub.capulet.example"></to>'
@@ -73,7 +72,7 @@ def test_q_10_we_write_one_reading_and_try_all_in_a_fixed_order() -> None:
     assert signed_bytes(plain, SERVICE, STATEMENT) == signed_bytes(
         plain, SERVICE, STATEMENT, Reading.STRICT
     )
-    assert readings_for(plain, STATEMENT) == (
+    assert readings_for(plain) == (
         Reading.STRICT,
         Reading.LIBERVIA,
         Reading.PROSE,
@@ -93,27 +92,17 @@ def test_q_10_the_order_of_trying_makes_no_difference(text: str) -> None:
             assert bool(ambiguities(plain, one)) == bool(ambiguities(plain, other))
 
 
-@pytest.mark.parametrize("reading", Reading)
-def test_extras_stand_where_they_stood(reading: Reading) -> None:
-    statement = Statement(STATEMENT.stamp, STATEMENT.signers, (EXTRA,))
-    signed = parse_xml(signed_bytes(item("<p/>"), SERVICE, statement, reading))
-    names = [child.name for child in signed.elements]
-    assert names == ["to", "time", "signer", "extra", "signer", "item"]
-
-
-def test_other_readings_are_for_plain_items_and_statements() -> None:
+def test_other_readings_are_for_plain_items() -> None:
     plain = "<p xmlns='urn:x'> x</p>"
-    extras = Statement(STATEMENT.stamp, STATEMENT.signers, (EXTRA,))
-    assert readings_for(item(plain), extras) == (Reading.STRICT,)
     for strange in (
         "<x:p xmlns:x='urn:x'/>",
         "<p xmlns='urn:x' xmlns:y='urn:y'/>",
         "<p xmlns='urn:x'><q a='&#9;'/></p>",
         "<p xmlns='urn:x'>a&#13;b</p>",
     ):
-        assert readings_for(item(strange), STATEMENT) == (Reading.STRICT,)
-    assert readings_for(item(plain, " a='&#10;'"), STATEMENT) == (Reading.STRICT,)
-    assert readings_for(item(plain, " xml:lang='en'"), STATEMENT) == tuple(Reading)
+        assert readings_for(item(strange)) == (Reading.STRICT,)
+    assert readings_for(item(plain, " a='&#10;'")) == (Reading.STRICT,)
+    assert readings_for(item(plain, " xml:lang='en'")) == tuple(Reading)
 
 
 @given(elements())
@@ -122,7 +111,7 @@ def test_an_item_has_one_form_inside_of_its_wrapper_and_alone(tree: Element) -> 
     wrapped = element(ns.PUBSUB, "item", {}, tree)
     try:
         signed = signed_bytes(wrapped, SERVICE, STATEMENT)
-    except ApiMisuse:
+    except PeerMisbehaved:
         assume(False)
     whole = parse_xml(signed_bytes(item("<p/>"), SERVICE, STATEMENT))
     assert canonical(replace(whole, children=(*whole.children[:-1], wrapped))) == signed

@@ -21,8 +21,8 @@ from signing.policy import Policy, every_signature
 from signing.profile import bare_item
 from signing.readings import Reading, signed_bytes
 from signing.signatures import ItemSignatures
+from signing.signed_by import SignedBy
 from signing.verdict import SignerVerdict, Verdict, Verification
-from signing.verifying import SignedBy
 from tests.support.forge import Forged, forged, sign
 from tests.support.ox_world import Person, World, dump
 

@@ -5,25 +5,28 @@ Rule: shorthands only; what a service does to an item, a test does itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from e2ee import ns
 from e2ee.arrival import Arrival, StanzaKind
 from e2ee.lexical import format_time
 from e2ee.names import BareJid, ItemId, ItemPlace, Jid, NodeAddress
+from e2ee.trust import BlindTrustBeforeVerification
 from e2ee.xmltree import Element, element
 from e2ee.xmlwrite import write_xml
 from pubsub_encryption.cached_item import CachedItem
 from pubsub_encryption.targeted import TargetedPayload
 from pubsub_encryption.targeted_items import TargetedItems
-from pubsub_encryption.targeted_reading import OpenedTargeted
+from pubsub_encryption.targeted_reading import OpenedTargeted, UnreadableTargeted
 from tests.support.node_world import entry
 from tests.support.omemo_letters import sealed
-from tests.support.omemo_world import Party
+from tests.support.omemo_world import Party, World
 from tests.support.ox_world import Person
 
 __all__ = [
     "BLOG",
+    "Stage",
     "at",
     "enveloped",
     "kept",
@@ -32,10 +35,34 @@ __all__ = [
     "said",
     "stood",
     "targeted",
+    "unread",
     "wrapped",
 ]
 
 BLOG = NodeAddress(BareJid.parse("juliet@capulet.lit"), "urn:xmpp:microblog:0")
+
+
+@dataclass
+class Stage:
+    """Juliet, who writes, and Romeo, who has read something of hers before."""
+
+    world: World
+    juliet: Party
+    romeo: Party
+
+    @classmethod
+    async def set(cls) -> Stage:
+        """Return them once they have a session."""
+        world = World()
+        juliet, romeo = [
+            await world.device(jid, trust=BlindTrustBeforeVerification())
+            for jid in ("juliet@capulet.lit", "romeo@montague.lit")
+        ]
+        first = at("first")
+        await read(romeo, await published(juliet, romeo, place=first), stood(first))
+        await romeo.flush()
+        await juliet.read()
+        return cls(world, juliet, romeo)
 
 
 def targeted(who: Party | Person) -> TargetedItems:
@@ -85,6 +112,13 @@ async def read(reader: Party, payload: Element, arrival: Arrival | None = None) 
     """Decrypt an item, fetching what is missing."""
     where = arrival or stood()
     return await reader.looked(lambda: targeted(reader).decrypt(payload, where))
+
+
+async def unread(reader: Party, payload: Element, place: str) -> UnreadableTargeted:
+    """Return what becomes of an item that cannot be read."""
+    (result,) = await targeted(reader).decrypt_many([(payload, stood(at(place)))])
+    assert isinstance(result, UnreadableTargeted)
+    return result
 
 
 async def kept(reader: Party | Person, place: ItemPlace | None = None) -> CachedItem | None:

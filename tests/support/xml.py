@@ -10,9 +10,9 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from e2ee import ns, xmlparse
-from e2ee.xmltree import Attribute, Element
+from e2ee.xmltree import Attribute, Element, element
 
-__all__ = ["PARSERS", "Parse", "characters", "elements"]
+__all__ = ["PARSERS", "Parse", "characters", "elements", "nested"]
 
 Parse = Callable[[bytes | str], Element]
 
@@ -21,6 +21,15 @@ PARSERS: dict[str, Parse] = {
     "expat": lambda source: xmlparse._parse(source, xmlparse._read_expat),
 }
 """The same checks over the native parser and over the browser's."""
+
+
+def nested(depth: int) -> Element:
+    """Return a tree of this depth."""
+    tree = element("urn:x", "a")
+    while tree.depth < depth:
+        tree = element("urn:x", "a", None, tree)
+    return tree
+
 
 _NAMES = ["a", "b", "jid", "id", "space", "naïve-1.x", "名", "_"]
 _PREFIXES = ["", "p", "q", "ns0", "é"]

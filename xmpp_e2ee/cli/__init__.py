@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from e2ee.errors import E2eeError
+from xmpp_e2ee.cli.archive import archive
 from xmpp_e2ee.cli.demo import demo
 from xmpp_e2ee.cli.key import key
 from xmpp_e2ee.cli.screen import end_unread
@@ -66,6 +67,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows what it can
 
 
+main.add_command(archive)
 main.add_command(demo)
 main.add_command(key)
 main.add_command(store)

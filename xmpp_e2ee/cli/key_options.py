@@ -126,7 +126,7 @@ def on_account(*, must_exist: bool = True) -> Callable[[_F], _F]:
 
     def decorate(command: _F) -> _F:
         @click.argument("address", type=EXISTING if must_exist else ADDRESS)
-        @click.option("--account", type=JID, required=True, metavar="JID", help="Whose keys.")
+        @click.option("--account", type=JID, required=True, metavar="JID", help="Which account.")
         @click.option(
             "--anchors",
             type=ANCHORS,
