@@ -185,12 +185,14 @@ async def subjects(stores: Sequence[str], folder: Path) -> AsyncIterator[dict[st
         file = folder / "plain.db"
         plain = stack.enter_context(closing(sqlite3.connect(file, isolation_level=None)))
         found: dict[str, Subject] = {"plain FTS5": _PlainFts5(file, plain)}
-        data = folder / "postgres"
-        data.mkdir()
+        # A directory of its own, which PostgreSQL's own user reaches where we are root.
+        data = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True)
+        )
         for kind in stores:
             place = Path(tempfile.mkdtemp(dir=folder))
             if "postgres" in kind:
-                server = stack.enter_context(start_server(data))
+                server = stack.enter_context(start_server(Path(data)))
                 where = await made(kind, place, server.create_database)
             else:
                 where = await made(kind, place, str)

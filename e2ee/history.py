@@ -5,7 +5,7 @@ user is said by who asks. Order comes from stamps and from the order of sighting
 own clock, which may jump.
 
 Each row is found by its key, in which a line and a place stand by their digests; beside the rows of
-``history_turns.py`` there are these:
+``forgetting.py`` there are these:
 
     content   of a line: where it was seen, the first place first; the first is where it belongs
     tip       of a place and a line: the newest version, and whether that is old by now
@@ -20,7 +20,7 @@ from typing import Final
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
 from e2ee.history_record import ContentRecord, SightingRecord, Tip, TurnRecord, digest_of
-from e2ee.history_turns import Turns
+from e2ee.forgetting import Forgetting
 from e2ee.names import BareJid, ItemPlace, NodeAddress
 from e2ee.storage import Change, Key, Put, Remove, Transaction
 
@@ -94,7 +94,7 @@ class History:
         """
         self._tx = tx
         self._root: Key = (*scope, "history")
-        self._turns = Turns(tx, self._root)
+        self._turns = Forgetting(tx, self._root)
         self._changed: dict[Key, bytes | None] = {}
 
     async def saw(

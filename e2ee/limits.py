@@ -149,7 +149,7 @@ MAX_REACTION_CHARS: Final = 64  # characters of one reaction; the longest emojis
 MAX_ATTACHMENT_NODES: Final = 4096  # of one encrypted node; each grant and revocation goes to all
 MAX_ATTACHMENTS_PER_ITEM: Final = 1000  # looked through for signatures of nobody in particular
 MAX_SIGNERS: Final = 64  # signers of one signature
-MAX_SIGNATURES_PER_ITEM: Final = 64  # signatures of one item that are looked at
+MAX_SIGNATURES_PER_ITEM: Final = 64  # people whose signatures of one item are looked at
 MAX_SIGNATURE_PACKETS: Final = 8  # OpenPGP signatures in one of them: some sign with all their keys
 MAX_HISTORY_ITEMS: Final = 100_000  # contents in their places; of the largest node, the unseen go
 

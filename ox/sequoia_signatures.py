@@ -5,7 +5,7 @@ Rule: verifying only, of packets that our guard let pass; whose a key is, the ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -46,6 +46,10 @@ class _NamedSigners:
             with suppress(PeerMisbehaved):
                 for key_id in _key_ids(raw):
                     self._by_key_id.setdefault(key_id, []).append(raw)
+
+    def knows(self, names: Iterable[str | None]) -> bool:
+        """Say whether any of these names a part of one of the keys."""
+        return any(name and _key_id(name) in self._by_key_id for name in names)
 
     def find(self, names: Sequence[str]) -> list[pysequoia.Cert]:
         """Return the keys that have a part so named, by its fingerprint or its key id in hex."""
@@ -96,6 +100,8 @@ def _judge(
     try:
         with sequoia(bad_signature()):
             parsed = pysequoia.Sig.from_bytes(signature)
+            if not signers.knows((parsed.issuer_fingerprint, parsed.issuer_key_id)):
+                return None  # or all of the data would be hashed, to fail in Sequoia's slow way
             verified = pysequoia.verify(data, signers.find, signature=parsed)
             (valid,) = verified.valid_sigs
             signer = parse_fingerprint(valid.certificate.upper())

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from e2ee import ns
+from e2ee import limits, ns
 from e2ee.arrival import Arrival
 from e2ee.draft import Draft
 from e2ee.errors import ApiMisuse, ErrorCode, PeerMisbehaved
@@ -139,6 +139,8 @@ class TargetedItems:
         """
         if not is_payload(payload):
             raise ApiMisuse("a payload that no item may hold, or that is encrypted", rule=_RULE)
+        if payload.depth > limits.MAX_PAYLOAD_DEPTH:
+            raise ApiMisuse("a payload too deep", code=ErrorCode.LIMIT_EXCEEDED, rule=_RULE)
         _check_bounds(element(ns.SCE, "envelope", None, element(ns.SCE, "content", None, payload)))
         if by_openpgp and (leaving_out or verified_only):
             raise ApiMisuse("devices are chosen in OMEMO alone")

@@ -268,8 +268,10 @@ async def _remember(
     ]
     if statement is None or not believed:
         return
-    digest = hashlib.sha256(item.signed_bytes(statement)).digest()
     for signer, verdict in believed:
+        # The very bytes that were signed: of others, one signature would make many versions.
+        signed = item.signed_bytes(statement, verdict.reading or Reading.STRICT)
+        digest = hashlib.sha256(signed).digest()
         line = line_of(signer)
         seen = await history.saw(item.place, line, digest, statement.time, now)
         newest = await history.newest_stamp(item.place, line)

@@ -32,6 +32,7 @@ from spec_vectors.generator import (
     signatures_refused,
     signatures_shapes,
     signatures_sound,
+    targeted,
 )
 from spec_vectors.generator.case import render
 
@@ -53,6 +54,7 @@ _FILES = {
         ("oxps_secrets_v1.json", "0473", "0.1.1"),
         (secrets_taken, secrets_refused, secrets_malformed),
     ),
+    "pte/items.json": (("pte_item_v1.json", "0477", "0.1.0"), (targeted,)),
     "sce/envelopes.json": (
         ("sce_v1.json", "0420", "0.5.0"),
         (envelopes_opened, envelopes_refused),

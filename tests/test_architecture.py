@@ -32,7 +32,7 @@ GROUND = (
     ("errors", "limits", "ns", "secret", "xmlnames"),
     ("names", "records", "lexical"),
     ("xmltree", "arrival", "history_record", "anchor", "storage", "trust"),
-    ("xmlparse", "xmlwrite", "effects", "ports", "search", "history_turns"),
+    ("xmlparse", "xmlwrite", "effects", "ports", "search", "forgetting"),
     ("primitives",),
     ("eme", "padding", "tokens", "effect_record", "history", "key_events", "xmlkeep"),
     ("sce", "attachments", "attachment_nodes"),

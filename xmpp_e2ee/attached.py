@@ -6,7 +6,7 @@ is in ``e2ee.attachments``; what a signature among them proves, in ``signing``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,7 @@ from pubsub_encryption import (
     encrypt_attachments,
 )
 from signing import Policy, SignedBy, find_signatures
-from signing.elements import Signature
+from signing.signed_by import listed_signers
 from xmpp_e2ee.client import PAGE_SIZE, Client
 from xmpp_e2ee.pubsub import Item, fetch_items, read_page
 from xmpp_e2ee.transport import StanzaRefused
@@ -97,8 +97,7 @@ class Attached:
                 if refusal.condition != NOTHING_THERE:
                     raise
         where = next((each for each in present if present[each]), [*present, addresses[0]][0])
-        before = await self._read(where, present.get(where, ())[:1])
-        for result in before:
+        for result in await self._read(where, present.get(where, ())[:1]):
             if isinstance(result, E2eeError):
                 raise result
             return where, result
@@ -126,7 +125,7 @@ class Attached:
                 await self._look_through(search, address)
             return search.result()
         await self._ask_for(search, addresses, policy.named)
-        beside = [jid for jid in _co_signers(search.result().found) if jid not in policy.named]
+        beside = sorted(listed_signers(search.result().found) - policy.named)
         await self._ask_for(search, addresses, beside[: limits.MAX_SIGNATURES_PER_ITEM])
         return search.result()
 
@@ -180,15 +179,22 @@ class Attached:
             return tuple(found)
         return tuple(item for item in read_page(answer).items if item.id in ids)
 
-    async def _signed(self, address: NodeAddress, items: Sequence[Item]) -> list[SignedBy]:
-        """Return the signatures in attachment items; of what cannot be read, none."""
-        signed: list[SignedBy] = []
+    async def _signed(
+        self, address: NodeAddress, items: Sequence[Item]
+    ) -> dict[BareJid, tuple[SignedBy, ...]]:
+        """Return the signatures in attachment items, by whose they are; of what is unreadable none.
+
+        More than one of somebody is one too many, and there to be refused.
+        """
+        signed: dict[BareJid, tuple[SignedBy, ...]] = {}
         for item, result in zip(items, await self._read(address, items), strict=True):
             if isinstance(result, PeerMisbehaved) and result.code is ErrorCode.NOT_ENCRYPTED:
                 # Libervia attaches signatures of encrypted items in clear; they prove themselves.
                 result = _in_clear(address, item)
             if isinstance(result, Attachments):
-                signed += find_signatures(attached_by(item.arrival(address)), result)
+                publisher = attached_by(item.arrival(address))
+                if found := find_signatures(publisher, result):
+                    signed.setdefault(publisher, found)
         return signed
 
     async def _read(
@@ -216,18 +222,14 @@ class _Search:
     """What was found so far, by whose it is."""
 
     def __init__(self) -> None:
-        self.found: dict[BareJid, list[SignedBy]] = {}
+        self.found: dict[BareJid, tuple[SignedBy, ...]] = {}
         self.looked_at = 0
         self._refusal: StanzaRefused | None = None
 
-    def take_in(self, signed: Sequence[SignedBy]) -> None:
-        """Add the signatures of one page; of one account, those of one item."""
-        page: dict[BareJid, list[SignedBy]] = {}
-        for each in signed:
-            page.setdefault(each.publisher, []).append(each)
-        for publisher, theirs in page.items():
-            # A second one is one too many, and says so; so would all the others.
-            self.found.setdefault(publisher, theirs[:2])
+    def take_in(self, signed: Mapping[BareJid, tuple[SignedBy, ...]]) -> None:
+        """Add the signatures of one page; of one account, those that were found first."""
+        for publisher, theirs in signed.items():
+            self.found.setdefault(publisher, theirs)
 
     def refused(self, refusal: StanzaRefused) -> None:
         """Take in that something could not be had."""
@@ -243,25 +245,14 @@ class _Search:
 def that_matter(policy: Policy, found: Sequence[SignedBy]) -> tuple[SignedBy, ...]:
     """Return those signatures whose keys it takes to apply a policy.
 
-    These are whoever it counts, and whoever is listed beside these; nobody where all count, and
-    there are more than are verified.
+    These are of whoever it counts, and of whoever is listed beside these; none where that are more
+    than are looked at.
     """
     counting = [each for each in found if policy.counts(each.publisher)]
-    people = {each.publisher for each in counting}.union(_co_signers(counting))
+    people = {each.publisher for each in counting} | listed_signers(counting)
     matter = tuple(each for each in found if each.publisher in people)
-    return () if len(matter) > limits.MAX_SIGNATURES_PER_ITEM else matter
-
-
-def _co_signers(found: Sequence[SignedBy]) -> Iterator[BareJid]:
-    """Yield who is listed as a signer, once each; of what is no signature, nobody."""
-    listed: dict[BareJid, None] = {}
-    for each in found:
-        try:
-            statement = Signature.from_xml(each.signature).statement
-        except PeerMisbehaved:
-            continue
-        listed |= dict.fromkeys(statement.signers)
-    yield from listed
+    is_too_much = len({each.publisher for each in matter}) > limits.MAX_SIGNATURES_PER_ITEM
+    return () if is_too_much else matter
 
 
 def _in_clear(address: NodeAddress, item: Item) -> Attachments | PeerMisbehaved:

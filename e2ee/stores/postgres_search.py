@@ -96,7 +96,7 @@ _FIND: Final = """
         SELECT place FROM unnest(vector) AS word (lexeme, places), unnest(places) AS place
         WHERE lexeme = ANY ($14::text[])
     )
-    FROM best
+    FROM best ORDER BY rank DESC, key
 """
 _SCAN: Final = scan("document")
 

@@ -110,7 +110,6 @@ def _changed_statements() -> Iterator[Case]:
         yield signed_case(
             f"stated-{case_id}", [flag], f"{comment} than what was signed",
             [by_juliet(signed, inside)], [BAD],
-            absent=[ROMEO] if inside.count("<signer>") > 1 else [],
         )  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def signed_case(
         keys: what is known; Juliet's key, accepted, if omitted.
         service: where the item stood.
         verdict: in sum; that of the only attachment if omitted.
-        absent: who is listed and has not signed.
+        absent: who is listed beside a signature that is not refused, and has not signed.
     """
     source = item() if fetched is None else fetched
     given = {

@@ -149,6 +149,7 @@ class TestAttachedBy:
 
     @pytest.mark.parametrize("sender", [ROMEO, JULIET], ids=["the publisher", "the service"])
     def test_the_item_id_says_whose_it_is(self, sender: BareJid) -> None:
+        """On Juliet's own service nobody can tell her from it; what is hers there is all of it."""
         assert attached_by(self.arrival("romeo@montague.lit", sender)) == ROMEO
 
     @pytest.mark.parametrize(

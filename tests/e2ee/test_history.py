@@ -147,6 +147,18 @@ class TestRetracted:
         await retract(store, ONE)
         assert await see(store, ONE, "a", 1) is ROLLED_BACK
 
+    async def test_it_may_be_retracted_where_it_was_just_seen(self, store: Store) -> None:
+        await see(store, ONE, "a", 1, "juliet")
+        async with store.exclusive(ME) as tx:
+            history = History(tx, ME)
+            await history.saw(ONE, "cipher", digest("b"), None, NOW)
+            await history.saw(TWO, "cipher", digest("c"), None, NOW)
+            await history.retracted(ONE)
+            await tx.commit(history.changes())
+        assert await see(store, ONE, "a", 1, "juliet") is ROLLED_BACK
+        assert await see(store, ONE, "b") is ROLLED_BACK
+        assert await see(store, TWO, "c") is SAME
+
     async def test_a_place_of_which_nothing_is_known_leaves_no_row(self, store: Store) -> None:
         await retract(store, ONE)
         assert await rows(store) == {}

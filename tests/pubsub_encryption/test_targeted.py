@@ -9,6 +9,7 @@ import pytest
 from e2ee import ns
 from e2ee.errors import ApiMisuse, DataMissing, ErrorCode, PeerMisbehaved, TrustUndecided
 from e2ee.history import Sighting
+from e2ee.limits import MAX_PAYLOAD_DEPTH
 from e2ee.names import ItemId, NodeAddress
 from e2ee.omemo.recipients import Outcome
 from e2ee.omemo.version import Version
@@ -32,6 +33,7 @@ from tests.support.targeted_world import (
     stood,
     targeted,
 )
+from tests.support.xml import nested
 
 JULIET, ROMEO, NURSE = "juliet@capulet.lit", "romeo@montague.lit", "nurse@capulet.lit"
 TRUST = BlindTrustBeforeVerification()
@@ -272,9 +274,12 @@ async def test_what_belongs_into_messages_is_no_payload(juliet: Party, romeo: Pa
 
 async def test_an_item_beyond_our_own_bounds_is_not_written(juliet: Party, romeo: Party) -> None:
     await juliet.gather(romeo)
-    async with refused(ErrorCode.LIMIT_EXCEEDED, juliet):
-        long = element(ns.ATOM, "entry", None, *[entry("x")] * 10_000)
-        await targeted(juliet).encrypt(long, {romeo.jid}, at())
+    for beyond in (
+        element(ns.ATOM, "entry", None, *[entry("x")] * 10_000),
+        nested(MAX_PAYLOAD_DEPTH + 1),
+    ):
+        async with refused(ErrorCode.LIMIT_EXCEEDED, juliet):
+            await targeted(juliet).encrypt(beyond, {romeo.jid}, at())
 
 
 async def test_targeted_items_are_those_of_one_account(juliet: Party, romeo: Party) -> None:

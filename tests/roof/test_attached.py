@@ -153,7 +153,8 @@ class TestNamed:
         theirs = SignedNode(nurse, BOARD)
         alone = await only(theirs, any_of(JULIET))
         assert isinstance(alone, Verification)
-        assert (alone.verdict, alone.absent) == (Verdict.INVALID, {ROMEO})
+        assert alone.verdict is Verdict.INVALID
+        assert alone.absent == {ROMEO}
         found = await scene.his.fetch(scene.place.item_id, any_of(JULIET))
         await scene.his.co_sign(found, JULIET)
         assert verdict_of(await only(theirs, any_of(JULIET))) is Verdict.TRUSTED

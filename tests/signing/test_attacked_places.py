@@ -15,6 +15,7 @@ from e2ee.history import Sighting
 from e2ee.limits import MAX_CLOCK_SKEW
 from e2ee.names import BareJid
 from e2ee.trust import ManualTrust
+from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Attribute
 from signing.elements import Signature
 from signing.policy import any_of, every_signature
@@ -65,6 +66,21 @@ class TestPlaceAndTime:
         item = item_of(post())
         elsewhere = scene.signed(scene.juliet, item, service=BareJid.parse("pubsub.mantua.lit"))
         assert refusal(await scene.verify(item, elsewhere)) is ErrorCode.BAD_SIGNATURE
+
+    async def test_q_07_one_signature_makes_no_second_version(self, scene: Scene) -> None:
+        """Libervia's reading takes any white space for none: the very bytes that were signed count.
+
+        Or whoever adds some would have the genuine item look replaced or rolled back.
+        """
+        entry = "<v xmlns='urn:x'>pay 10{}</v>"
+        item = item_of(parse_xml(entry.format("")))
+        genuine = scene.signed(scene.juliet, item)
+        assert (await scene.verify(item, genuine)).sighting is Sighting.FIRST
+        for spaces in ("\u00a0", "\u00a0\u00a0"):
+            changed = item_of(parse_xml(entry.format(spaces)))
+            found = await scene.verify(changed, genuine)
+            assert (found.verdict, found.sighting) == (Verdict.AMBIGUOUS, Sighting.SAME)
+        assert (await scene.verify(item, genuine)).sighting is Sighting.SAME
 
     async def test_q_04_a_time_in_the_future(self, scene: Scene) -> None:
         item = item_of(post())

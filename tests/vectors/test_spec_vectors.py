@@ -31,6 +31,7 @@ from tests.support.source import ROOT
 from tests.vectors.omemo import run_omemo
 from tests.vectors.running import document, run_envelope, run_item, run_secrets
 from tests.vectors.signing import run_canonical, run_signatures
+from tests.vectors.targeted import run_targeted
 
 VECTORS = ROOT / "spec_vectors"
 OMEMO = ("omemo/bundles.json", "omemo/device_lists.json", "omemo/encrypted.json")
@@ -39,6 +40,7 @@ FILES = (
     *OMEMO,
     "oxps/items.json",
     "oxps/secrets.json",
+    "pte/items.json",
     "sce/envelopes.json",
     CANONICAL,
     SIGNATURES,
@@ -241,6 +243,16 @@ def _read_times(expect: dict[str, Any]) -> None:
     for kept in expect["keychains"]:
         for secret in kept["secrets"]:
             secret["created"] = parse_time(secret["created"])
+
+
+@pytest.mark.parametrize("case", _cases("pte/items.json"))
+def test_targeted(case: dict[str, Any]) -> None:
+    """Read it for its algorithm, or refuse it with that code."""
+    found, expect = run_targeted(case["given"]), dict(case["expect"])
+    assert found["outcome"] == expect["outcome"], case["comment"]
+    if "inner" in expect:
+        assert _same_xml(found.pop("inner"), expect.pop("inner"))
+    assert found == expect
 
 
 @pytest.mark.parametrize("case", _cases("sce/envelopes.json"))

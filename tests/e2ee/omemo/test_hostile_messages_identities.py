@@ -255,8 +255,8 @@ async def test_o_36_an_item_is_its_publishers(pair: Pair) -> None:
         encrypted = await enveloped(alice, bob, from_=from_, to=to)
         async with refused(ErrorCode.CONTEXT_MISMATCH, bob):
             await decrypting.decrypt(bob.sessions, encrypted, of_item(alice.jid))
-    for from_ in ("alice@a.example", None):  # Libervia names nobody, and its session tells
-        genuine = await enveloped(alice, bob, from_=from_, to=None)
+    for named in ("alice@a.example", None):  # Libervia names nobody, and its session tells
+        genuine = await enveloped(alice, bob, from_=named, to=None)
         opened = await decrypting.decrypt(bob.sessions, genuine, of_item(alice.jid))
         assert texts(opened) == ["sealed"]
 

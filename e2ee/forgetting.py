@@ -1,4 +1,4 @@
-"""Turns: the order in which a history forgets what it saw, so that nobody can have it forget all.
+"""Forgetting: in which order a history forgets, so that nobody can have it forget all.
 
 Rule: who is next, and nothing of what was seen. What is forgotten is of the node of which most is
 remembered, so that whoever fills one node loses what was seen there; in a node it is what was not
@@ -23,7 +23,7 @@ from e2ee.errors import ErrorCode, StoreFailed
 from e2ee.history_record import CountRecord, ShareRecord, TurnRecord
 from e2ee.storage import Change, Key, Put, Remove, Transaction
 
-__all__ = ["Turns"]
+__all__ = ["Forgetting"]
 
 _LAGGING: Final = 8  # what is seen again moves up once it lags by this part of all, to spare writes
 _LARGEST: Final = 10**10  # no node has as many sightings; sizes count down from it
@@ -48,7 +48,7 @@ class _Share:
     spent: bool = False
 
 
-class Turns:
+class Forgetting:
     """The turns of one account, over one open transaction."""
 
     def __init__(self, tx: Transaction, root: Key) -> None:
