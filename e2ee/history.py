@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import Final
 
 from e2ee.errors import ApiMisuse, ErrorCode, StoreFailed
-from e2ee.history_record import ContentRecord, SightingRecord, Tip, TurnRecord, digest_of
 from e2ee.forgetting import Forgetting
+from e2ee.history_record import ContentRecord, SightingRecord, Tip, TurnRecord, digest_of
 from e2ee.names import BareJid, ItemPlace, NodeAddress
 from e2ee.storage import Change, Key, Put, Remove, Transaction
 

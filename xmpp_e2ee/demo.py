@@ -24,6 +24,7 @@ from e2ee.xmlwrite import write_xml
 from pubsub_encryption import OpenedItem, SecretState
 from signing import Policy, Verdict, any_of
 from xmpp_e2ee.demo_signing import announce_together, forge_a_post
+from xmpp_e2ee.demo_targeted import LETTERS, write_for_one
 from xmpp_e2ee.eavesdropper import Eavesdropper
 from xmpp_e2ee.entry import is_signable, signable, text_of, title_of
 from xmpp_e2ee.narrator import Narrator, Silence
@@ -65,17 +66,18 @@ async def play(
     """
     began = time.perf_counter()
     entries = [signable(entry) for entry in entries]
-    eavesdropper = _eavesdropper(entries)
-    story = _Story(entries, eavesdropper, narrator)
+    secret = [*entries, *LETTERS]
+    eavesdropper = _eavesdropper(secret)
+    story = _Story(entries, LETTERS, eavesdropper, narrator)
     await story.play(open_store)
-    leaked = eavesdropper.found and eavesdropper.found - await _words_of_protocol(entries)
+    leaked = eavesdropper.found and eavesdropper.found - await _words_of_protocol(secret)
     return await story.report(feed, sorted(leaked), began)
 
 
-async def _words_of_protocol(entries: Sequence[Element]) -> set[str]:
+async def _words_of_protocol(secret: Sequence[Element]) -> set[str]:
     """Return those words of the entries that cross the server even if none of the entries does."""
-    eavesdropper = _eavesdropper(entries)
-    await _Story(_BLANK, eavesdropper, Silence()).play(_in_memory)
+    eavesdropper = _eavesdropper(secret)
+    await _Story(_BLANK, _BLANK, eavesdropper, Silence()).play(_in_memory)
     return eavesdropper.found
 
 
@@ -91,8 +93,13 @@ class _Story:
     """One performance: the server, the players as they come, and what was found so far."""
 
     def __init__(
-        self, entries: Sequence[Element], eavesdropper: Eavesdropper, narrator: Narrator
+        self,
+        entries: Sequence[Element],
+        letters: Sequence[Element],
+        eavesdropper: Eavesdropper,
+        narrator: Narrator,
     ) -> None:
+        self._letters = letters
         self._eavesdropper = eavesdropper
         self._entries = entries
         self._early, self._late = entries[: len(entries) // 2], entries[len(entries) // 2 :]
@@ -118,6 +125,7 @@ class _Story:
         self._tablet = await self._enter(DEVICES[-1], open_store)
         await self._use_second_device()
         await self._announce_together()
+        await self._write_for_one()
 
     async def _enter(self, name: str, open_store: OpenStore) -> Player:
         of_juliet = name == "tablet"
@@ -260,6 +268,11 @@ class _Story:
     async def _announce_together(self) -> None:
         self._checks += await announce_together(
             self._juliet, self._romeo, self._nurse, self._service, self._narrator
+        )
+
+    async def _write_for_one(self) -> None:
+        self._checks += await write_for_one(
+            self._juliet, self._romeo, self._nurse, self._letters, self._narrator
         )
 
     async def _read(self, what: str, player: Player, expected: Sequence[Element]) -> None:

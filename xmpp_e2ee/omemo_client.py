@@ -61,7 +61,7 @@ class OmemoClient:
             ApiMisuse: there is one.
             StanzaRefused: the server does not let us publish.
         """
-        device = await self._supplied(lambda: self.sessions.register(label))
+        device = await self.supplied(lambda: self.sessions.register(label))
         await self._flush()
         return device
 
@@ -81,10 +81,10 @@ class OmemoClient:
 
     async def renew_session(self, device: Device) -> None:
         """Replace the session with a device; see ``OmemoSessions.renew_session``."""
-        await self._supplied(lambda: self.sessions.renew_session(device))
+        await self.supplied(lambda: self.sessions.renew_session(device))
         await self._flush()
 
-    async def _supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def supplied(self, act: Callable[[], Awaitable[_Result]]) -> _Result:
         """Do what may need something public first: what it misses is fetched and fed, then again.
 
         Raises:
@@ -156,7 +156,7 @@ class OmemoClient:
             StanzaRefused: somebody's list is not for us, or the message not wanted.
         """
         place: BareJid | RoomRoster = self._rooms[to].roster if to in self._rooms else to
-        sealed = await self._supplied(
+        sealed = await self.supplied(
             lambda: seal_message(self.sessions, content, place, leaving_out=leaving_out)
         )
         stanza_id = random_token(self.sessions.ports.primitives, _STANZA_ID_BYTES)
@@ -211,7 +211,7 @@ class OmemoClient:
             arrival = room.told(arrival)
         roster = None if room is None else room.roster
         try:
-            return await self._supplied(
+            return await self.supplied(
                 lambda: open_message(self.sessions, children, arrival, room=roster)
             )
         except PeerMisbehaved as error:

@@ -38,6 +38,7 @@ class Player:
         title: what people call it, or rather its user.
         jid: its full JID.
         client: its client.
+        session: its connection.
         heard: the items that notifications brought, decrypted or not.
     """
 
@@ -47,9 +48,9 @@ class Player:
         self.title = title
         self.jid = jid
         self.heard: list[ItemResult] = []
-        self._session = service.connect(jid)
+        self.session = service.connect(jid)
         engine = SequoiaEngine(ports.primitives, ports.executor)
-        self.client = Client(jid.bare, ports, engine, self._session)
+        self.client = Client(jid.bare, ports, engine, self.session)
         self._node: NodeEncryption | None = None
 
     @property
@@ -129,8 +130,8 @@ class Player:
 
     async def catch_up(self) -> None:
         """Take in what has arrived."""
-        while self._session.inbox:
-            news = await self.client.incoming(self._session.inbox.popleft())
+        while self.session.inbox:
+            news = await self.client.incoming(self.session.inbox.popleft())
             match news:
                 case SecretsArrived(keychains):
                     self._node = self.client.node(keychains[-1].address)

@@ -1,7 +1,8 @@
 """PostgresStore: the store of components, tables in a PostgreSQL database that many share.
 
 Rule: rows and transactions only; connections are judged and kept in ``postgres_connection.py`` and
-``postgres_pool.py``, tables and locks are made and named in ``postgres_schema.py``.
+``postgres_pool.py``, tables and locks are made and named in ``postgres_schema.py``, documents are
+indexed and found in ``postgres_search.py``.
 
 Everything of a block happens in one transaction, which takes the advisory locks of its scope before
 it sees anything. Since a block keeps to its scope, what others have committed meanwhile is never in
@@ -106,9 +107,12 @@ class PostgresStore:
     pooler between must give a transaction one server process (PgBouncer's transaction mode, with
     its ``max_prepared_statements`` above 0).
 
-    Every row carries a checksum. PostgreSQL keeps deleted rows in its files until they are
-    vacuumed, and longer in its write-ahead log, replicas and backups: whoever wants them unreadable
-    puts a ``SealedStore`` around this one.
+    Every row carries a checksum. PostgreSQL keeps deleted rows and their words in its files until
+    they are vacuumed, and longer in its write-ahead log, replicas and backups: whoever wants them
+    unreadable puts a ``SealedStore`` around this one, and has no index.
+
+    Documents are found by the stems of their language, in 22 of them; in others, and where it is
+    not known, as the words stand.
     """
 
     def __init__(self, pool: Pool, client: bytes, *, searchable: bool) -> None:

@@ -184,11 +184,12 @@ def _columns(document: Document) -> tuple[object, ...]:
 def _hit(row: asyncpg.Record, value: bytes, asked: Sequence[Asked]) -> Hit:
     raw_key, _, _, rank, by_stem = row
     document = parse_document_bytes(parse_key_bytes(raw_key), value)
+    stands = tuple(standing(document))
+    words = [word for _, word, in_title in stands if not in_title]
     places = set(by_stem)
-    forms = {word.form for place, word, _ in standing(document) if place in places}
+    forms = {word.form for place, word, _ in stands if place in places}
     whole = {word.folded for each in asked for word in each.whole}
     begun = tuple(each.words[-1].folded for each in asked if each.prefix)
-    words = split(document.text)
     matched = [
         index
         for index, word in enumerate(words)

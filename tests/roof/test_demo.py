@@ -142,7 +142,7 @@ class TestTheStory:
         assert report["server"]["sought"] > 300
         assert report["server"]["found"] == []
         assert report["server"]["sample"].startswith("<encrypted ")
-        assert len(report["checks"]) == 25
+        assert len(report["checks"]) == 32
 
     def test_it_is_told_readably(self) -> None:
         result = run()
@@ -157,9 +157,11 @@ class TestTheStory:
             "signature, but was moved.",
             "Now, the Nurse is told, it is trusted:",
             "The server refuses him: forbidden.",
+            "She reads none of them: not-for-us.",
+            "· The orchard wall: It is high and hard to climb. Come when the «nightingale»",
             "0 of 6 new ones",
             "bytes on the wire",
-            "25 of 25 checks hold.",
+            "32 of 32 checks hold.",
         ):
             assert words in result.stdout, words
         assert "\x1b" not in result.stdout
@@ -353,7 +355,7 @@ class TestSabotage:
         result = run()
         assert result.exit_code == 1
         assert "FAILED  new items that Tybalt was notified of: 6, must be 0" in result.stdout
-        assert "24 of 25 checks hold." in result.stdout
+        assert "31 of 32 checks hold." in result.stdout
 
 
 class TestEndings:
@@ -403,7 +405,7 @@ class TestProcess:
     def test_it_runs(self) -> None:
         done = subprocess.run([*CLI, "demo"], cwd=ROOT, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "25 of 25 checks hold." in done.stdout
+        assert "32 of 32 checks hold." in done.stdout
 
     def test_ctrl_c_ends_it_and_leaves_nothing(self, tmp_path: Path) -> None:
         environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}

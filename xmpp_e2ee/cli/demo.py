@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -21,9 +21,11 @@ from e2ee.primitives import NativePrimitives
 from e2ee.storage import Store
 from e2ee.stores.sqlite import SqliteStore
 from xmpp_e2ee.cli.screen import Paper, Screen, show_report
-from xmpp_e2ee.demo import DEVICES, OpenStore, play
 from xmpp_e2ee.feed import EXAMPLE, FeedError, read_feed, repeat
 from xmpp_e2ee.narrator import Narrator
+
+if TYPE_CHECKING:
+    from xmpp_e2ee.demo import OpenStore
 
 __all__ = ["demo"]
 
@@ -64,7 +66,8 @@ def demo(
 
     Juliet publishes entries in an encrypted pubsub node, and gives access to Romeo and to Tybalt.
     The Nurse joins later and reads the whole history. Tybalt is removed, the secret is rotated, and
-    he can read nothing new, even from a server that hands him everything.
+    he can read nothing new, even from a server that hands him everything. Last, Juliet writes for
+    Romeo alone in a blog that is open to all.
 
     With --omemo they write to each other instead: a chat, a room that the Nurse joins later, a new
     device of Romeo's, and somebody who takes his name.
@@ -91,6 +94,9 @@ def _tell_of_a_blog(
     as_json: bool,
 ) -> bool:
     """Play it, show the report, and say whether everything holds."""
+    # Not above: who gives another command need not wait for OMEMO's engines to be loaded.
+    from xmpp_e2ee.demo import DEVICES, play
+
     try:
         entries = read_feed(feed or EXAMPLE).entries
     except FeedError as error:
@@ -112,7 +118,7 @@ def _tell_of_omemo(
     folder: Path | None, console: Console, narrator: Narrator, *, as_json: bool
 ) -> bool:
     """Play it, show the report, and say whether everything holds."""
-    # Not above: who plays the other story need not wait for these engines to be loaded.
+    # Not above, as there.
     from xmpp_e2ee.cli.omemo_screen import show_omemo_report
     from xmpp_e2ee.omemo_demo import OMEMO_DEVICES, play_omemo
 
