@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from e2ee.errors import ErrorCode, PeerMisbehaved
-from e2ee.limits import MAX_DECLARATIONS, MAX_XML_BYTES
+from e2ee.limits import MAX_DECLARATIONS, MAX_ELEMENTS, MAX_XML_BYTES
 from e2ee.xmlparse import parse_xml
 from e2ee.xmltree import Element
 from e2ee.xmlwrite import write_xml
@@ -23,13 +23,12 @@ def keep_elements(elements: Sequence[Element]) -> str:
     """Return elements as one document.
 
     Raises:
-        PeerMisbehaved: ``limit-exceeded``: it is longer than what can be read again.
+        PeerMisbehaved: ``limit-exceeded``: it is more than can be read again.
     """
     scope: dict[str, str] = {}
-    for child in elements:
-        _add_inherited(child, frozenset({"xml"}), scope)
+    count = 1 + sum([_add_inherited(child, frozenset({"xml"}), scope) for child in elements])
     namespace = scope.pop("", "")
-    if len(scope) < MAX_DECLARATIONS:
+    if len(scope) < MAX_DECLARATIONS and count <= MAX_ELEMENTS:
         declarations = tuple(scope.items())
         root = Element(namespace, "elements", (), tuple(elements), declarations=declarations)
         document = write_xml(root)
@@ -47,8 +46,12 @@ def kept_elements(document: str) -> tuple[Element, ...]:
     return parse_xml(document).elements
 
 
-def _add_inherited(element: Element, declared: frozenset[str], scope: dict[str, str]) -> None:
-    """Add to ``scope`` what the prefixes stand for that are used in an element, not declared."""
+def _add_inherited(element: Element, declared: frozenset[str], scope: dict[str, str]) -> int:
+    """Add to ``scope`` what the prefixes stand for that are used in an element, not declared.
+
+    Returns:
+        How many elements it is, all in all.
+    """
     if element.declarations:
         declared = declared.union([prefix for prefix, _ in element.declarations])
     if element.prefix not in declared:
@@ -56,6 +59,10 @@ def _add_inherited(element: Element, declared: frozenset[str], scope: dict[str, 
     for attribute in element.attributes:
         if attribute.prefix and attribute.prefix not in declared:
             scope.setdefault(attribute.prefix, attribute.namespace)
-    for child in element.children:
-        if isinstance(child, Element):
+    return 1 + sum(
+        [
             _add_inherited(child, declared, scope)
+            for child in element.children
+            if isinstance(child, Element)
+        ]
+    )

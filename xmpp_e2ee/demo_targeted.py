@@ -35,6 +35,8 @@ from xmpp_e2ee.report import Check
 
 __all__ = ["LETTERS", "write_for_one"]
 
+_Page = Sequence[tuple[Element, Arrival]]
+
 _MICROBLOG: Final = "urn:xmpp:microblog:0"
 _QUERY: Final = "nightin*"
 _SAMPLE: Final = 240  # characters of a stored payload that are shown
@@ -171,9 +173,6 @@ async def _search(cache: ItemCache, wanted: Element, narrator: Narrator) -> tupl
             right,
         ),
     )
-
-
-_Page = Sequence[tuple[Element, Arrival]]
 
 
 class _Reader:

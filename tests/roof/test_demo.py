@@ -157,8 +157,9 @@ class TestTheStory:
             "signature, but was moved.",
             "Now, the Nurse is told, it is trusted:",
             "The server refuses him: forbidden.",
-            "She reads none of them: not-for-us.",
-            "· The orchard wall: It is high and hard to climb. Come when the «nightingale»",
+            "none of them: not-for-us.",
+            "· The orchard wall: It is high and hard to climb.",
+            "«nightingale» sings.",
             "0 of 6 new ones",
             "bytes on the wire",
             "32 of 32 checks hold.",
@@ -318,7 +319,10 @@ class TestSabotage:
 
     async def test_a_reader_who_remembers_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(History, "changes", lambda self: [])
-        assert failed(await rehearsed()) == {"moved-post-is-recognised"}
+        assert failed(await rehearsed()) == {
+            "moved-post-is-recognised",
+            "romeo-reads-again-from-his-cache",
+        }
 
     async def test_an_owner_who_signs_the_cipher_text(
         self, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,9 @@ import pytest
 from e2ee.draft import Draft
 from e2ee.names import BareJid, ItemPlace
 from e2ee.omemo import OmemoSessions, OpenedMessage
+from e2ee.omemo.decrypting import decrypt_within
 from e2ee.xmltree import Element
-from pubsub_encryption import ItemCache, TargetedItem, TargetedItems, targeted_reading
+from pubsub_encryption import ItemCache, TargetedItem, TargetedItems
 from pubsub_encryption.cache_rows import CacheRows
 from tests.roof.test_demo import failed, played, rehearsed
 
@@ -63,12 +64,11 @@ class TestSabotage:
 
     async def test_a_session_that_makes_no_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever takes the device later then reads what the cache has let go."""
-        genuine = targeted_reading.decrypt_within
 
         async def unmoved(sessions: OmemoSessions, draft: Draft, *arguments: Any) -> OpenedMessage:
-            return await genuine(sessions, Draft(draft, draft.account), *arguments)
+            return await decrypt_within(sessions, Draft(draft, draft.account), *arguments)
 
-        monkeypatch.setattr(targeted_reading, "decrypt_within", unmoved)
+        monkeypatch.setattr("pubsub_encryption.targeted_reading.decrypt_within", unmoved)
         assert failed(await rehearsed()) == {"omemo-opens-a-post-once"}
 
     def test_an_index_that_learns_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
