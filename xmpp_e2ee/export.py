@@ -1,7 +1,8 @@
 """Exports: XML files of any size become the stanzas in them, one after the other.
 
-A stanza may be the whole file, as a page that was saved is, or stand anywhere in it, as in the
-portable format of XEP-0227: there what a server kept of a user has that user for its sender.
+A stanza may be the whole file, as a page that was saved is, or stand in it or in a section of it,
+or where the portable format of XEP-0227 has one: there what a server kept of a user has that user
+for its sender. Elsewhere is what a peer may have written, and nothing in it is a stanza.
 
 Rule: from files to elements, and nothing of a stanza is read but its name. What a file holds is as
 hostile as what a network brings; of it, never more than one stanza is in memory.
@@ -9,13 +10,16 @@ hostile as what a network brings; of it, never more than one stanza is in memory
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from hashlib import file_digest
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Final
+from stat import S_ISREG
+from typing import Any, Final, NoReturn
 
 from lxml import etree
 
@@ -26,20 +30,56 @@ from e2ee.xmltree import Element, element
 
 __all__ = ["ExportError", "ExportFile", "find_files", "read_stanzas"]
 
-_CHUNK: Final = 64 * 1024
-_DIGITS: Final = re.compile(r"(\d+)")
-_PIE: Final = "urn:xmpp:pie:0"  # XEP-0227 1.1
-_HOST: Final = f"{{{_PIE}}}host"
-_USER: Final = f"{{{_PIE}}}user"
-_RESULT: Final = f"{{{ns.MAM}}}result"
-_PUBSUB: Final = f"{{{ns.PUBSUB}}}pubsub"
-_STANZAS: Final = frozenset(
-    {
-        *(f"{{{space}}}{name}" for space in (ns.CLIENT, ns.SERVER) for name in ("message", "iq")),
-        _RESULT,
-        _PUBSUB,
-    }
+_CHUNK: Final = 4 * 1024
+_MAX_PROLOG: Final = 64 * 1024  # bytes, through the root's start tag
+_DECLARED: Final = re.compile(
+    rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL
 )
+_DIGITS: Final = re.compile(r"(\d+)")
+
+
+class _Place(Enum):
+    """What an element is, and so what may stand in it."""
+
+    DOCUMENT = auto()
+    PAGE = auto()  # the root, of no format that is known
+    SECTION = auto()  # of a page
+    SERVER = auto()  # from here on: XEP-0227
+    HOST = auto()
+    USER = auto()
+    OFFLINE = auto()
+    ARCHIVE = auto()
+    STANZA = auto()
+    OPAQUE = auto()
+
+
+_PIE: Final = "urn:xmpp:pie:0"  # XEP-0227 1.1
+_PRESENCES: Final = frozenset(f"{{{space}}}presence" for space in (ns.CLIENT, ns.SERVER))
+_MESSAGES: Final = {f"{{{space}}}message": _Place.STANZA for space in (ns.CLIENT, ns.SERVER)}
+_RESULT: Final = {f"{{{ns.MAM}}}result": _Place.STANZA}
+_PUBSUB: Final = {f"{{{ns.PUBSUB}}}pubsub": _Place.STANZA}
+_STANZAS: Final = {
+    **_MESSAGES,
+    **{f"{{{space}}}iq": _Place.STANZA for space in (ns.CLIENT, ns.SERVER)},
+    **_RESULT,
+    **_PUBSUB,
+}
+_PLACES: Final[Mapping[_Place, Mapping[str, _Place]]] = {
+    _Place.DOCUMENT: {**_STANZAS, f"{{{_PIE}}}server-data": _Place.SERVER},
+    _Place.PAGE: _STANZAS,
+    _Place.SECTION: _STANZAS,
+    _Place.SERVER: {f"{{{_PIE}}}host": _Place.HOST},
+    _Place.HOST: {f"{{{_PIE}}}user": _Place.USER},
+    _Place.USER: {
+        f"{{{_PIE}}}offline-messages": _Place.OFFLINE,
+        f"{{{_PIE}#mam}}archive": _Place.ARCHIVE,
+        **_PUBSUB,
+    },
+    _Place.OFFLINE: _MESSAGES,
+    _Place.ARCHIVE: _RESULT,
+    _Place.STANZA: {},
+    _Place.OPAQUE: {},
+}
 
 
 class ExportError(Exception):
@@ -64,26 +104,22 @@ def find_files(sources: Sequence[Path]) -> tuple[ExportFile, ...]:
     """Return the files of an export, each once.
 
     Args:
-        sources: files, and directories that are searched for ``*.xml``. These come in the order of
-            their names, by which page 10 follows page 9.
+        sources: files, and directories that are searched for ``*.xml``, in capitals too; links to
+            further directories are not followed. What a directory holds comes in the order of its
+            names, by which page 10 follows page 9.
 
     Raises:
-        ExportError: something is not there, or cannot be read; a directory holds no such file.
+        ExportError: something is not there, is no regular file, or cannot be read; a directory
+            holds no such file.
     """
     found: dict[str, ExportFile] = {}
     for source in sources:
-        paths = [source]
-        if source.is_dir():
-            paths = [path for path in source.rglob("*.xml") if path.is_file()]
-            paths.sort(key=lambda path: _natural(path, source))
-            if not paths:
-                raise ExportError(f"{source}: no file in it is named *.xml")
-        for path in paths:
+        for path in _paths(source):
             try:
-                with path.open("rb") as file:
+                with _opened(path) as file:
                     digest = file_digest(file, "sha256").hexdigest()
             except OSError as error:
-                raise ExportError(f"{path}: {error.strerror}") from None
+                _refuse(error, path)
             found.setdefault(digest, ExportFile(path, digest))
     return tuple(found.values())
 
@@ -91,7 +127,9 @@ def find_files(sources: Sequence[Path]) -> tuple[ExportFile, ...]:
 def read_stanzas(path: Path) -> Iterator[Element | PeerMisbehaved]:
     """Read the stanzas of a file, in their order: messages, answers, and what XEP-0227 has instead.
 
-    Presences and everything else are passed over.
+    Presences and everything else are passed over, whatever they hold. Stanzas are the root, its
+    children, and the children of these if they are of the root's own namespace, as the sections of
+    a page are; in XEP-0227, what is waiting for a user, the user's archive and its nodes.
 
     Yields:
         Each stanza, or why it is none. What cannot be read at all ends the file, as its last error:
@@ -99,12 +137,19 @@ def read_stanzas(path: Path) -> Iterator[Element | PeerMisbehaved]:
         has no stanza has an error for it.
 
     Raises:
-        ExportError: the file cannot be read.
+        ExportError: the file cannot be read, or is no regular file.
     """
     reader = _Reader()
     found = False
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
+            # The parser would read all of a declaration, however long, before it reports the root.
+            # Without NULs, UTF-16 and UTF-32 look alike here; in what else could hide one, the
+            # reader finds it.
+            if _DECLARED.match(file.read(_MAX_PROLOG).replace(b"\0", b"")):
+                yield _declaration()
+                return
+            file.seek(0)
             while True:
                 chunk = file.read(_CHUNK)
                 for stanza in reader.feed(chunk):
@@ -113,17 +158,9 @@ def read_stanzas(path: Path) -> Iterator[Element | PeerMisbehaved]:
                 if not chunk or reader.ended:
                     break
     except OSError as error:
-        raise ExportError(f"{path}: {error.strerror}") from None
+        _refuse(error, path)
     if not found:
         yield PeerMisbehaved(ErrorCode.MALFORMED, "a file without any stanza")
-
-
-class _Where(Enum):
-    """Where the reader is."""
-
-    OUTSIDE = auto()
-    INSIDE = auto()  # of a stanza, which is kept
-    BEYOND = auto()  # the bounds of one, of which nothing is kept
 
 
 class _Reader:
@@ -141,9 +178,10 @@ class _Reader:
             remove_comments=True,
             remove_pis=True,
         )
-        self._where = _Where.OUTSIDE
+        self._open = [_Place.DOCUMENT]  # and what is around the next element
+        self._root: Any = None
         self._stanza: Any = None
-        self._bytes = 0  # fed since the stanza began
+        self._bytes = 0  # fed since the stanza began, or the file
         self._owner: str | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Element | PeerMisbehaved]:
@@ -158,44 +196,59 @@ class _Reader:
             failed = str(error).partition("\n")[0]
         for event, node in self._parser.read_events():
             if event == "start":
-                if self._has_declaration(node):
+                if self._root is None and node.getroottree().docinfo.internalDTD is not None:
                     self.ended = True
-                    yield PeerMisbehaved(
-                        ErrorCode.MALFORMED, "a document type declaration, which is refused"
-                    )
+                    yield _declaration()
                     return
                 self._start(node)
-            elif node is self._stanza:
+                continue
+            place = self._open.pop()
+            if node is self._stanza:
                 yield self._stanza_from(node)
-                self._stanza, self._where = None, _Where.OUTSIDE
+                self._stanza = None
+            elif place is _Place.USER:
+                self._owner = None
+            if self._stanza is None or self._is_beyond():
                 _drop(node)
-            elif self._where is not _Where.INSIDE:
-                if node.tag == _USER:
-                    self._owner = None
-                _drop(node)
-        if self._where is _Where.INSIDE:
-            self._bytes += len(chunk)
-            if self._bytes > limits.MAX_XML_BYTES + _CHUNK:
-                self._where = _Where.BEYOND
+        self._bytes += len(chunk)
         if failed is not None:
             self.ended = True
             yield PeerMisbehaved(ErrorCode.MALFORMED, f"not XML from here on: {failed}")
-
-    def _has_declaration(self, node: Any) -> bool:
-        return node.getparent() is None and node.getroottree().docinfo.internalDTD is not None
+        elif self._root is None and self._bytes >= _MAX_PROLOG:
+            self.ended = True
+            yield PeerMisbehaved(
+                ErrorCode.LIMIT_EXCEEDED, f"no element in the first {_MAX_PROLOG} bytes"
+            )
 
     def _start(self, node: Any) -> None:
-        if self._where is not _Where.OUTSIDE:
-            return
-        if node.tag in _STANZAS:
-            self._stanza, self._where, self._bytes = node, _Where.INSIDE, 0
-        elif node.tag == _USER:
-            host = node.getparent()
-            domain = host.get("jid") if host is not None and host.tag == _HOST else None
-            self._owner = f"{node.get('name', '')}@{domain or ''}"
+        place = self._place(node)
+        self._open.append(place)
+        if self._root is None:
+            self._root = node
+        if place is _Place.STANZA:
+            self._stanza, self._bytes = node, 0
+        elif place is _Place.USER:
+            self._owner = f"{node.get('name', '')}@{node.getparent().get('jid', '')}"
+
+    def _place(self, node: Any) -> _Place:
+        around = self._open[-1]
+        known = _PLACES[around].get(node.tag)
+        if known is not None:
+            return known
+        if node.tag not in _PRESENCES:
+            if around is _Place.DOCUMENT:
+                return _Place.PAGE
+            # Of another namespace it is content, which a peer may have chosen.
+            if around is _Place.PAGE and _namespace(node) == _namespace(self._root):
+                return _Place.SECTION
+        return _Place.OPAQUE
+
+    def _is_beyond(self) -> bool:
+        """Say whether the stanza is beyond the bounds, so that nothing of it is kept."""
+        return self._bytes > limits.MAX_XML_BYTES + _CHUNK
 
     def _stanza_from(self, node: Any) -> Element | PeerMisbehaved:
-        if self._where is _Where.BEYOND:
+        if self._is_beyond():
             return PeerMisbehaved(
                 ErrorCode.LIMIT_EXCEEDED, f"a stanza of more than {limits.MAX_XML_BYTES} bytes"
             )
@@ -219,6 +272,14 @@ class _Reader:
         return element(ns.CLIENT, "iq", {"type": "result", "from": self._owner}, stanza)
 
 
+def _declaration() -> PeerMisbehaved:
+    return PeerMisbehaved(ErrorCode.MALFORMED, "a document type declaration, which is refused")
+
+
+def _namespace(node: Any) -> str:
+    return str(node.tag).rpartition("}")[0]
+
+
 def _drop(node: Any) -> None:
     """Throw away an element that has ended, and all before it."""
     node.clear()
@@ -226,6 +287,39 @@ def _drop(node: Any) -> None:
     if parent is not None:
         while node.getprevious() is not None:
             del parent[0]
+
+
+def _paths(source: Path) -> list[Path]:
+    """Return the file, or the files of the directory."""
+    try:
+        if not source.is_dir():
+            return [source]
+        paths = [
+            Path(folder, name)
+            for folder, _, names in os.walk(source, onerror=_reraise)
+            for name in names
+            if name.lower().endswith(".xml")
+        ]
+    except OSError as error:
+        _refuse(error, source)
+    if not paths:
+        raise ExportError(f"{source}: no file in it is named *.xml")
+    return sorted(paths, key=lambda path: _natural(path, source))
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a file that has an end; to open another one could already take for ever."""
+    if not S_ISREG(path.stat().st_mode):
+        raise ExportError(f"{path}: no regular file")
+    return path.open("rb")
+
+
+def _reraise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _refuse(error: OSError, path: Path) -> NoReturn:
+    raise ExportError(f"{error.filename or path}: {error.strerror}") from None
 
 
 def _natural(path: Path, folder: Path) -> list[tuple[bool, int, str]]:

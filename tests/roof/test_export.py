@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,12 +61,47 @@ class TestFiles:
         with pytest.raises(ExportError):
             list(read_stanzas(tmp_path / "nothing.xml"))
 
+    def test_a_suffix_may_be_in_capitals(self, tmp_path: Path) -> None:
+        (tmp_path / "PAGE.XML").write_text("<a/>")
+        (file,) = find_files([tmp_path])
+        assert file.path.name == "PAGE.XML"
+
+    def test_what_has_no_end_is_no_file(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe.xml"
+        os.mkfifo(pipe)
+        for source in (tmp_path, pipe, Path(os.devnull)):
+            with pytest.raises(ExportError, match="no regular file"):
+                find_files([source])
+        with pytest.raises(ExportError, match="no regular file"):
+            list(read_stanzas(pipe))
+
+    def test_nothing_is_passed_over_in_silence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "one.xml").write_text("<a/>")
+        link = tmp_path / "gone.xml"
+        link.symlink_to("nowhere")
+        with pytest.raises(ExportError, match=r"gone\.xml"):
+            find_files([tmp_path])
+        link.unlink()
+        (tmp_path / "closed").mkdir()
+        scan = os.scandir
+
+        def refuse(path: str) -> Iterator[os.DirEntry[str]]:  # to root, no directory is closed
+            if Path(path).name == "closed":
+                raise PermissionError(13, "Permission denied", path)
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(ExportError, match="closed: Permission denied"):
+            find_files([tmp_path])
+
 
 class TestStanzas:
     def test_a_file_may_be_one_stanza(self, written: Path) -> None:
         assert bodies(written, MESSAGE.format("alone")) == ["alone"]
 
-    def test_they_may_stand_anywhere(self, written: Path) -> None:
+    def test_they_may_stand_in_sections(self, written: Path) -> None:
         source = (
             "<?xml version='1.0' encoding='utf-8'?><!-- saved --><?page 1?><export xmlns='urn:x'>"
             f"text<month>{MESSAGE.format('one')} <message>not XMPP's</message></month>"
@@ -133,6 +170,47 @@ class TestHostile:
             source = f"<!DOCTYPE page [{declared}]><page>{MESSAGE.format('&x;')}</page>"
             assert stanzas(written, source) == [ErrorCode.MALFORMED]
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-7"])
+    def test_x_01_a_declaration_has_no_place_to_hide(self, written: Path, encoding: str) -> None:
+        source = (
+            "<?xml version='1.0' encoding='{}'?> <!-- <a> --><?b <c> ?>"
+            "<!DOCTYPE page [<!ENTITY x 'sesame'>]><page>{}</page>"
+        ).format(encoding.removesuffix("-sig").removesuffix("-be"), MESSAGE.format("&x;"))
+        declaration, end, rest = source.partition("?>")
+        if encoding == "utf-7":
+            hidden = rest.replace("<", "+ADw-").replace("!", "+ACE-")
+            assert set(stanzas(written, declaration + end + hidden)) == {ErrorCode.MALFORMED}
+        else:
+            assert stanzas(written, source.encode(encoding)) == [ErrorCode.MALFORMED]
+
+    def test_a_comment_declares_nothing(self, written: Path) -> None:
+        source = f"<!-- <!DOCTYPE a> --><page>{MESSAGE.format('<![CDATA[<!DOCTYPE a>]]>')}</page>"
+        assert bodies(written, source) == ["<!DOCTYPE a>"]
+
+    @pytest.mark.parametrize("before", ["\n", "<!-- -->", "<?a b?>", "<page a='", "<!--"])
+    def test_x_01_what_precedes_the_root_is_bounded(self, written: Path, before: str) -> None:
+        source = before + " " * 70_000 if before in ("<page a='", "<!--") else before * 70_000
+        assert stanzas(written, source) == [ErrorCode.LIMIT_EXCEEDED]
+
+    @pytest.mark.parametrize(
+        "around",
+        [
+            "<presence xmlns='jabber:client'>{}</presence>",
+            "<page><presence xmlns='jabber:server'>{}</presence></page>",
+            "<page><presence xmlns='jabber:client'><x>{}</x></presence></page>",
+            "<presence xmlns='jabber:client'><x xmlns='jabber:client'>{}</x></presence>",
+            "<page><vCard xmlns='vcard-temp'>{}</vCard></page>",
+            "<page><section><deeper>{}</deeper></section></page>",
+        ],
+    )
+    def test_s_14_what_is_no_stanza_holds_none(self, written: Path, around: str) -> None:
+        result = f"<result xmlns='{ns.MAM}'/>"
+        forged = f"<message xmlns='jabber:client'>{result}</message>{MESSAGE.format('forged')}"
+        iq = f"<iq xmlns='jabber:client' type='result'><pubsub xmlns='{ns.PUBSUB}'/></iq>"
+        stanzas(written, around.format(forged + iq + result))
+        (error,) = read_stanzas(written)
+        assert "without any stanza" in str(error)
+
     def test_a_stanza_beyond_the_bounds_stops_no_other(self, written: Path) -> None:
         one, two = MESSAGE.format("one"), MESSAGE.format("two")
         huge = "<message xmlns='jabber:client'>" + "<a>x</a>" * 700_000 + "</message>"
@@ -163,11 +241,14 @@ class TestPortable:
     def user(self, content: str, name: str = "juliet", host: str = "capulet.lit") -> str:
         return (
             f"<server-data xmlns='urn:xmpp:pie:0'><host jid='{host}'><user name='{name}'>"
-            f"<archive xmlns='urn:xmpp:pie:0#mam'>{content}</archive></user></host></server-data>"
+            f"{content}</user></host></server-data>"
         )
 
+    def archive(self, content: str) -> str:
+        return f"<archive xmlns='urn:xmpp:pie:0#mam'>{content}</archive>"
+
     def test_it_comes_from_its_user(self, written: Path) -> None:
-        message, iq = stanzas(written, self.user(self.RESULT + self.PUBSUB))
+        message, iq = stanzas(written, self.user(self.archive(self.RESULT) + self.PUBSUB))
         assert isinstance(message, Element)
         assert isinstance(iq, Element)
         assert (message.name, message.get("from")) == ("message", "juliet@capulet.lit")
@@ -176,8 +257,39 @@ class TestPortable:
         assert iq.elements[0].is_(ns.PUBSUB, "pubsub")
 
     def test_of_nobody_it_is_refused(self, written: Path) -> None:
-        source = f"<page>{self.user('')}{self.RESULT}{self.PUBSUB}</page>"
+        source = f"<page>{self.user(self.PUBSUB)}{self.RESULT}{self.PUBSUB}</page>"
         assert stanzas(written, source) == [ErrorCode.MALFORMED] * 2
 
     def test_messages_that_wait_are_messages(self, written: Path) -> None:
-        assert bodies(written, self.user(MESSAGE.format("offline"))) == ["offline"]
+        waiting = f"<offline-messages>{MESSAGE.format('offline')}</offline-messages>"
+        assert bodies(written, self.user(waiting)) == ["offline"]
+
+    @pytest.mark.parametrize(
+        "around",
+        [
+            "{}",
+            "<vCard xmlns='vcard-temp'>{}</vCard>",
+            "<query xmlns='jabber:iq:private'>{}</query>",
+            "<archive xmlns='urn:xmpp:pie:0#mam'><x>{}</x></archive>",
+            "<offline-messages><presence xmlns='jabber:client'>{}</presence></offline-messages>",
+        ],
+    )
+    def test_s_14_what_a_user_stored_is_no_archive(self, written: Path, around: str) -> None:
+        forged = f"<message xmlns='jabber:client'>{self.RESULT}</message>{self.RESULT}"
+        source = self.user(around.format(forged), name="mallory")
+        stanzas(written, source)
+        (error,) = read_stanzas(written)
+        assert "without any stanza" in str(error)
+
+    def test_s_14_a_user_in_what_another_stored_is_nobody(self, written: Path) -> None:
+        nested = self.user(self.archive(self.RESULT))
+        inner = nested.removeprefix("<server-data xmlns='urn:xmpp:pie:0'>")
+        inner = inner.removesuffix("</server-data>")
+        user = f"<user name='juliet'>{self.archive(self.RESULT)}</user>"
+        stored = f"<query xmlns='jabber:iq:private'>{nested}<x xmlns='urn:xmpp:pie:0'>{inner}</x>"
+        source = self.user(
+            f"{stored}</query>{inner}{user}{self.archive(self.RESULT)}", name="mallory"
+        )
+        (message,) = stanzas(written, source)
+        assert isinstance(message, Element)
+        assert message.get("from") == "mallory@capulet.lit"
