@@ -213,6 +213,9 @@ ATTACKS = {
 
 WAITING = {
     "F": "files are not built yet",
+    "N-13": "partly: an OMEMO item shown in another's place displaces the only copy kept there",
+    "O-36": "partly: author and place are checked; a newer item can displace the only copy",
+    "S-12": "partly: content of no known kind passes as a message's and as an item's of its author",
     "R-15": "partly: requests that hang are tested; there are no uploads yet",
     "Z-01": "partly: locals of frames that parse raw bytes show them to whoever prints locals",
     "Z-08": "there is one engine until the browser's",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from e2ee import ns
 from e2ee.errors import ErrorCode
 from e2ee.history import Sighting
@@ -34,11 +32,6 @@ JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
 MALLORY = BareJid.parse("mallory@attacker.example")
 SERVICE = BareJid.parse("pubsub.capulet.lit")
 TRUST = BlindTrustBeforeVerification()
-
-
-@pytest.fixture
-async def stage() -> Stage:
-    return await Stage.set()
 
 
 # -- who it is by

@@ -9,7 +9,6 @@ import pytest
 from e2ee import ns
 from e2ee.errors import CannotDecrypt, ErrorCode, PeerMisbehaved
 from e2ee.history import Sighting
-from e2ee.names import BareJid
 from e2ee.omemo.engine import Payload
 from e2ee.omemo.message import read_encrypted
 from e2ee.omemo.opt_out import OptOut
@@ -33,15 +32,8 @@ from tests.support.targeted_world import (
     wrapped,
 )
 
-JULIET, ROMEO = "juliet@capulet.lit", "romeo@montague.lit"
-MALLORY = BareJid.parse("mallory@attacker.example")
-SERVICE = BareJid.parse("pubsub.capulet.lit")
+JULIET = "juliet@capulet.lit"
 TRUST = BlindTrustBeforeVerification()
-
-
-@pytest.fixture
-async def stage() -> Stage:
-    return await Stage.set()
 
 
 async def test_o_36_another_content_is_never_served_what_is_kept(stage: Stage) -> None:
